@@ -1,0 +1,116 @@
+# make help lists the targets. Each does its own set-up: on a fresh machine `make demo` and `make test` are enough.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+TOOLS := .stanch-tools
+export PYTHONPATH := operator:.
+export PYTHONDONTWRITEBYTECODE := 1
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z.-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+##@ Set-up
+
+.PHONY: deps
+deps: ## Install the Debian packages that are missing, when root
+	@missing=(); \
+	command -v openssl >/dev/null || missing+=(openssl); \
+	command -v git >/dev/null || missing+=(git); \
+	$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv); \
+	if (( $${#missing[@]} )); then \
+	  if [[ $$(id -u) == 0 ]] && command -v apt-get >/dev/null; then \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$${missing[@]}"; \
+	  else \
+	    echo "missing: $${missing[*]}: install these with your package manager and try again" >&2; exit 1; \
+	  fi; \
+	fi
+
+$(STAMP): requirements.lock | deps
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing the Python packages of requirements.lock into $(VENV)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@touch $@
+
+.PHONY: venv
+venv: $(STAMP) ## Make the Python environment, as requirements.lock has it
+
+.PHONY: binaries
+binaries: $(STAMP) ## Fetch or build the control plane's programs (once, kept in ~/.cache/stanch)
+	@$(BIN)/python -m sandbox binaries
+
+NODE_PACKAGES := containerd runc containernetworking-plugins iptables iproute2
+
+.PHONY: node
+node: $(STAMP) ## What tests on a real node need, where one can run: Debian packages, and its programs
+	@if [[ $$(uname) == Linux && $$(id -u) == 0 ]] && command -v apt-get >/dev/null; then \
+	  if ! dpkg-query --show $(NODE_PACKAGES) >/dev/null 2>&1; then \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(NODE_PACKAGES); \
+	  fi; \
+	fi
+	@$(BIN)/python -m sandbox node
+
+.PHONY: lock
+lock: $(STAMP) ## Renew requirements.lock and requirements-runtime.lock from pyproject.toml
+	@test -x $(TOOLS)/bin/uv || { $(PYTHON) -m venv $(TOOLS) && $(TOOLS)/bin/python -m pip install --quiet uv; }
+	$(TOOLS)/bin/uv pip compile --group dev pyproject.toml --generate-hashes --no-emit-index-url \
+	  --universal --python-version 3.11 --no-header --quiet -o requirements.lock
+	$(TOOLS)/bin/uv pip compile pyproject.toml --generate-hashes --no-emit-index-url \
+	  --universal --python-version 3.11 --no-header --quiet -c requirements.lock -o requirements-runtime.lock
+
+##@ Use
+
+.PHONY: demo
+demo: binaries node ## The whole story on a control plane of its own, in half a minute once built
+	@$(BIN)/python -m sandbox.demo
+
+.PHONY: up
+up: $(STAMP) ## Start a control plane with Stanch installed and running, and leave it up
+	@$(BIN)/python -m sandbox.stanch up
+
+.PHONY: down
+down: $(STAMP) ## End what `make up` started
+	@$(BIN)/python -m sandbox.stanch down
+
+##@ Develop
+
+.PHONY: generate
+generate: $(STAMP) ## Write crds/ and docs/reference/ from the types
+	@$(BIN)/python -m stanch.api.generate
+
+.PHONY: lint
+lint: $(STAMP) ## ruff, mypy --strict, import-linter, and nothing generated is out of date
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/python -m stanch.api.generate --check
+
+# Each worker has a control plane of its own. Tests wait more than they work.
+WORKERS ?= 3
+
+.PHONY: test
+test: lint binaries node ## Everything but the long tests: lint, unit, integration on a real API server
+	@$(BIN)/python -m pytest -m 'not long' -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
+
+.PHONY: test-long
+test-long: binaries node ## The exhaustive tests: whole crash matrices, long property and soak runs
+	@status=0; $(BIN)/python -m pytest -m long -n $(WORKERS) --dist loadgroup $(PYTEST_ARGS) || status=$$?; \
+	if [[ $$status == 5 ]]; then echo "no test is marked long"; else exit $$status; fi
+
+.PHONY: bench
+bench: binaries ## What containment costs, beside the same calls by a bare client: docs/bench.md
+	@$(BIN)/python -m bench
+
+.PHONY: clean
+clean: ## Remove what these targets made here (not the cached programs)
+	@if [[ -x $(BIN)/python && -d .stanch ]]; then $(BIN)/python -m sandbox.stanch down; fi
+	rm -rf $(VENV) $(TOOLS) .stanch .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

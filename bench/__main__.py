@@ -1,0 +1,32 @@
+"""`python -m bench [holds] [one] [actions] [storm] [crowd]`: what containment costs, as docs/bench.md."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+
+from bench.contain import every_action, one_by_one
+from bench.report import head, progress
+from bench.stage import stage
+from bench.storm import storm
+from bench.surroundings import crowd, holds
+
+TABLES = {"holds": holds, "one": one_by_one, "actions": every_action, "storm": storm, "crowd": crowd}
+
+
+async def main(names: list[str]) -> None:
+    unknown = [name for name in names if name not in TABLES]
+    if unknown:
+        sys.exit(f"no such table: {', '.join(unknown)}; there are: {', '.join(TABLES)}")
+    began = time.perf_counter()
+    progress("starting a control plane")
+    async with stage() as on:
+        head((await on.admin.raw("/version"))["gitVersion"])
+        for name in names or TABLES:
+            await TABLES[name](on)
+        print(f"\nAll of this took {time.perf_counter() - began:.0f} s.")
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1:]))

@@ -1,0 +1,1 @@
+"""The Stanch API: types, the CRDs generated from them, and their reference."""

@@ -1,0 +1,1 @@
+"""Group stanch.dev, version v1alpha1."""

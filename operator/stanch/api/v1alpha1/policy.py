@@ -1,0 +1,304 @@
+"""ContainmentPolicy and ClusterContainmentPolicy: what Git declares about how to contain which workloads."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import ConfigDict, Field
+
+from stanch.api.resource import AGE, Column, Resource
+from stanch.api.schema import Duration, Matching, Name, exactly_one, items, rule, rules
+from stanch.api.v1alpha1.base import ApiModel
+from stanch.api.v1alpha1.incident import Category, Mode, Severity, TargetKind
+from stanch.api.v1alpha1.meta import ObjectMeta
+from stanch.api.v1alpha1.status import Condition
+from stanch.api.v1alpha1.steps import Step
+
+LabelValue = Annotated[
+    str,
+    Matching(
+        r"^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$",
+        "a label value has letters, digits, '-', '_', '.' only, and begins and ends with a letter or digit",
+        max_length=63,
+    ),
+]
+Labels = dict[str, LabelValue]
+Matcher = Annotated[
+    str,
+    Matching(
+        r'^[a-zA-Z_][a-zA-Z0-9_]*(=|!=|=~|!~)"([^"\\]|\\.)*"$',
+        'a matcher looks like alertname="ToxicOutput"; operators are =, !=, =~ and !~',
+        max_length=1024,
+    ),
+]
+Number = Annotated[
+    str, Matching(r"^-?[0-9]+(\.[0-9]+)?$", 'a threshold is a number in quotes, such as "0.2"', max_length=32)
+]
+Percentage = Annotated[str, Matching(r"^(100|[1-9]?[0-9])%$", "a share is 0% to 100%", max_length=4)]
+ShortName = Annotated[
+    str,
+    Matching(
+        r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
+        "a name has lower-case letters, digits and '-' only, and begins and ends with a letter or digit",
+        max_length=63,
+        min_length=1,
+    ),
+]
+Query = Annotated[str, Field(min_length=1, max_length=4096)]
+
+
+class Selector(ApiModel):
+    """Which workloads. Every term must match."""
+
+    kinds: tuple[TargetKind, ...] = items(
+        4, unique=True, default=(), description="any of these; all when absent"
+    )
+    match_labels: Labels = Field(default_factory=dict, max_length=20)
+
+
+class NamespaceSelector(ApiModel):
+    match_labels: Labels = Field(default_factory=dict, max_length=20)
+
+
+class ClusterSelector(Selector):
+    namespace_selector: NamespaceSelector | None = None
+
+
+class Operator(StrEnum):
+    GT = "gt"
+    GE = "ge"
+    LT = "lt"
+    LE = "le"
+    EQ = "eq"
+    NE = "ne"
+
+
+class Comparison(ApiModel):
+    operator: Operator
+    value: Number
+
+
+class AlertTrigger(ApiModel):
+    """Fires on an alert that matches all matchers."""
+
+    matchers: tuple[Matcher, ...] = items(20, min_length=1)
+
+
+class PrometheusTrigger(Comparison):
+    """Fires when the query's one sample has compared true for some time."""
+
+    query: Query
+    for_: Duration | None = Field(default=None, alias="for")
+
+
+class Trigger(ApiModel):
+    """What opens an incident, and how it is graded."""
+
+    model_config = ConfigDict(
+        json_schema_extra=exactly_one("a trigger", beside=("name", "category", "severity"))
+    )
+
+    name: ShortName
+    category: Category
+    severity: Severity
+    alert: AlertTrigger | None = None
+    prometheus: PrometheusTrigger | None = None
+
+
+class ApprovalRequired(StrEnum):
+    NEVER = "Never"
+    ALWAYS = "Always"
+    AT_OR_ABOVE = "AtOrAbove"
+
+
+class ApprovalRule(ApiModel):
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                "self.required != 'AtOrAbove' || has(self.severity)",
+                "required: AtOrAbove needs a severity to be at or above",
+            )
+        )
+    )
+
+    required: ApprovalRequired = ApprovalRequired.NEVER
+    severity: Severity | None = Field(default=None, description="with required: AtOrAbove")
+    four_eyes: bool = Field(default=False, description="whoever asked for the plan cannot approve it")
+    expires: Duration = "30m"
+
+
+class Guardrails(ApiModel):
+    approval: ApprovalRule | None = None
+    max_concurrent: int | None = Field(default=None, ge=1, le=1000, description="containments at one time")
+    cooldown: Duration | None = Field(
+        default=None, description="how long after a containment triggers are ignored"
+    )
+    capacity_floor: Percentage | None = Field(
+        default=None, description="share of the serving replicas that must stay"
+    )
+
+
+class OnUnknown(StrEnum):
+    """How a check that has no answer counts. Never as passed."""
+
+    INCONCLUSIVE = "Inconclusive"
+    FAILED = "Failed"
+
+
+class Check(ApiModel):
+    """Passes when the query returns exactly one fresh sample that compares true."""
+
+    name: ShortName
+    query: Query
+    condition: Comparison
+    on_no_data: OnUnknown = OnUnknown.INCONCLUSIVE
+    on_na_n: OnUnknown = Field(default=OnUnknown.INCONCLUSIVE, alias="onNaN")
+    min_samples: int = Field(default=1, ge=1, le=10000)
+    max_staleness: Duration = "5m"
+
+
+class Verification(ApiModel):
+    checks: tuple[Check, ...] = items(20, keys=("name",), min_length=1)
+    initial_delay: Duration = "30s"
+    interval: Duration = "15s"
+    consecutive_successes: int = Field(default=3, ge=1, le=100)
+    failure_limit: int = Field(default=3, ge=1, le=100)
+    inconclusive_limit: int = Field(default=8, ge=1, le=100)
+    timeout: Duration = "15m"
+
+
+class ReleaseMode(StrEnum):
+    MANUAL = "Manual"
+    AUTOMATIC = "Automatic"
+
+
+class Probation(ApiModel):
+    replicas: int = Field(default=1, ge=1, le=1000, description="pods that serve while the checks run")
+
+
+class ReleaseRule(ApiModel):
+    mode: ReleaseMode = ReleaseMode.MANUAL
+    probation: Probation | None = None
+
+
+class SecretKey(ApiModel):
+    name: Name
+    key: str = Field(default="url", min_length=1, max_length=253)
+
+
+class Notification(ApiModel):
+    """Who is told. The address is in a Secret beside the policy, or beside Stanch for cluster policies."""
+
+    name: ShortName
+    url_from: SecretKey
+    at_or_above: Severity = Severity.INFORMATIONAL
+
+
+_AUTOMATIC_NEEDS_CHECKS = rule(
+    "!has(self.release) || self.release.mode != 'Automatic' || has(self.verification)",
+    "release.mode: Automatic needs verification: without checks nothing shows recovery",
+)
+
+
+class PolicySpec(ApiModel):
+    model_config = ConfigDict(json_schema_extra=rules(_AUTOMATIC_NEEDS_CHECKS))
+
+    triggers: tuple[Trigger, ...] = items(50, keys=("name",), default=())
+    steps: tuple[Step, ...] = items(10, min_length=1, description="the plan, in this order")
+    guardrails: Guardrails | None = None
+    verification: Verification | None = None
+    release: ReleaseRule | None = None
+    notifications: tuple[Notification, ...] = items(20, keys=("name",), default=())
+    mode: Mode = Field(default=Mode.ENFORCE, description="DryRun shows plans and changes nothing")
+    suspend: bool = Field(
+        default=False, description="no new incidents by this policy; what is contained stays so"
+    )
+
+
+class ContainmentPolicySpec(PolicySpec):
+    selector: Selector = Field(description="which workloads of the policy's namespace it is for")
+
+
+class ClusterContainmentPolicySpec(PolicySpec):
+    selector: ClusterSelector = Field(description="which workloads of which namespaces it is for")
+
+
+class TriggerState(StrEnum):
+    ACTIVE = "Active"
+    INACTIVE = "Inactive"
+    ERROR = "Error"
+
+
+class TriggerStatus(ApiModel):
+    name: str = Field(max_length=63)
+    state: TriggerState
+    message: str | None = Field(default=None, max_length=1024)
+
+
+class PolicyIncident(ApiModel):
+    """An incident that carries out this policy's plan."""
+
+    namespace: str = Field(max_length=63)
+    name: str = Field(max_length=253)
+    phase: str = Field(max_length=63)
+    generation: int = Field(description="of the policy whose plan it carries out")
+    replaced: bool | None = Field(
+        default=None, description="true when that was another policy of this name, deleted since"
+    )
+
+
+class ContainmentPolicyStatus(ApiModel):
+    observed_generation: int | None = None
+    matched_workloads: int | None = None
+    workloads: tuple[Annotated[str, Field(max_length=330)], ...] = Field(
+        default=(), max_length=20, description="the first of them: Deployment chat/llm-chat"
+    )
+    active_incidents: int | None = None
+    incidents: tuple[PolicyIncident, ...] = Field(
+        default=(), max_length=20, description="the first of those that contain by this policy"
+    )
+    conditions: tuple[Condition, ...] = items(16, keys=("type",), default=())
+    triggers: tuple[TriggerStatus, ...] = items(50, keys=("name",), default=())
+
+
+_COLUMNS = (
+    Column("Mode", ".spec.mode"),
+    Column("Suspended", ".spec.suspend", "boolean"),
+    Column("Workloads", ".status.matchedWorkloads", "integer", "workloads that it matches"),
+    Column("Incidents", ".status.activeIncidents", "integer", "incidents that contain by its plan"),
+    Column("Ready", '.status.conditions[?(@.type=="Ready")].status'),
+    AGE,
+)
+
+
+class ContainmentPolicy(ApiModel):
+    """How to contain workloads of this namespace."""
+
+    resource: ClassVar[Resource] = Resource(
+        kind="ContainmentPolicy", plural="containmentpolicies", short_names=("cpol",), columns=_COLUMNS
+    )
+
+    api_version: Literal["stanch.dev/v1alpha1"] = "stanch.dev/v1alpha1"
+    kind: Literal["ContainmentPolicy"] = "ContainmentPolicy"
+    metadata: ObjectMeta
+    spec: ContainmentPolicySpec
+    status: ContainmentPolicyStatus = Field(default_factory=ContainmentPolicyStatus)
+
+
+class ClusterContainmentPolicy(ApiModel):
+    """How to contain workloads of several namespaces."""
+
+    resource: ClassVar[Resource] = Resource(
+        kind="ClusterContainmentPolicy",
+        plural="clustercontainmentpolicies",
+        short_names=("ccpol",),
+        columns=_COLUMNS,
+        namespaced=False,
+    )
+
+    api_version: Literal["stanch.dev/v1alpha1"] = "stanch.dev/v1alpha1"
+    kind: Literal["ClusterContainmentPolicy"] = "ClusterContainmentPolicy"
+    metadata: ObjectMeta
+    spec: ClusterContainmentPolicySpec
+    status: ContainmentPolicyStatus = Field(default_factory=ContainmentPolicyStatus)

@@ -1,0 +1,213 @@
+"""`AIIncident.status`: the journal, the conditions and the story of one incident."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, WithJsonSchema
+
+from stanch.api.schema import items
+from stanch.api.v1alpha1.base import ApiModel
+from stanch.api.v1alpha1.evidence import EvidenceRecord
+from stanch.api.v1alpha1.hold import Rule
+from stanch.api.v1alpha1.steps import Step
+
+
+class Phase(StrEnum):
+    DETECTED = "Detected"
+    AWAITING_APPROVAL = "AwaitingApproval"
+    CONTAINING = "Containing"
+    CONTAINED = "Contained"
+    PARTIALLY_CONTAINED = "PartiallyContained"
+    CONTAINMENT_FAILED = "ContainmentFailed"
+    RELEASING = "Releasing"
+    RELEASED = "Released"
+    RECOVERED = "Recovered"
+    CLOSED = "Closed"
+    REJECTED = "Rejected"
+    DUPLICATE = "Duplicate"
+
+
+class StepState(StrEnum):
+    """Where a journal entry stands. The first write of a step happens only in or after `Recorded`."""
+
+    PLANNED = "Planned"
+    RECORDED = "Recorded"
+    APPLIED = "Applied"
+    EFFECTIVE = "Effective"
+    INEFFECTIVE = "Ineffective"
+    INCONCLUSIVE = "Inconclusive"
+    REFUSED = "Refused"
+    SKIPPED = "Skipped"
+    UNDONE = "Undone"
+    PASSED_ON = "PassedOn"
+
+
+class ObjectReference(ApiModel):
+    """An object a step touches, by name and, once seen, by identity."""
+
+    api_version: str = Field(max_length=253)
+    kind: str = Field(max_length=63)
+    name: str = Field(max_length=253)
+    namespace: str | None = Field(
+        default=None, max_length=63, description="where it is, if not in the incident's own namespace"
+    )
+    uid: str | None = Field(default=None, max_length=64)
+
+
+class FieldChange(ApiModel):
+    """One field, before and after. An absent `before` means that the field was absent."""
+
+    path: str = Field(max_length=1024, description="JSON Pointer (RFC 6901) into the object")
+    before: Any = None
+    after: Any = Field(default=None, description="what containment needs the field to be")
+    stored: Any = Field(
+        default=None, description="`after` with the server's defaults around it, where those differ"
+    )
+    members: bool | None = Field(
+        default=None, description="a list whose order means nothing: only the members that differ are meant"
+    )
+
+
+class ChangeType(StrEnum):
+    UPDATE = "Update"
+    CREATE = "Create"
+    DELETE = "Delete"
+
+
+class Change(ApiModel):
+    """What a step does to one object, recorded before it is done: this is the undo record."""
+
+    object: ObjectReference
+    type: ChangeType = ChangeType.UPDATE
+    rule: Rule = Field(default=Rule.STOPPED, description="what the hold denies for it")
+    fields: tuple[FieldChange, ...] = Field(default=(), max_length=64)
+    manifest: Any = Field(
+        default=None, description="what is created, or, of what is deleted, what it is created again from"
+    )
+
+
+class UndoRecord(ApiModel):
+    """How giving back went."""
+
+    at: datetime
+    kept: tuple[str, ...] = Field(
+        default=(), max_length=16, description="fields someone else changed meanwhile; left as they are"
+    )
+    message: str = Field(default="", max_length=1024)
+
+
+class StepStatus(ApiModel):
+    """One journal entry: one step on one target."""
+
+    id: str = Field(max_length=320)
+    action: str = Field(max_length=63)
+    target: ObjectReference
+    state: StepState
+    reason: str = Field(default="", max_length=63)
+    message: str = Field(default="", max_length=1024)
+    optional: bool = False
+    changes: tuple[Change, ...] = Field(default=(), max_length=64)
+    condemned: tuple[Annotated[str, Field(max_length=1024)], ...] = Field(
+        default=(), max_length=64, description="what no pod of the namespace may carry: `image/llm:bad`"
+    )
+    evidence: EvidenceRecord | None = None
+    undo: UndoRecord | None = None
+    attempts: int = 0
+    contested_at: datetime | None = Field(
+        default=None, description="when the newest change by somebody else was seen"
+    )
+    started_at: datetime | None = None
+    applied_at: datetime | None = None
+    effective_at: datetime | None = None
+
+
+class PlannedStep(ApiModel):
+    """One line of the plan: what will be done to what, readable in `kubectl describe`."""
+
+    id: str = Field(max_length=320)
+    action: str = Field(max_length=63)
+    target: str = Field(max_length=330)
+    diff: tuple[str, ...] = Field(default=(), max_length=64)
+
+
+CarriedStep = Annotated[Step, WithJsonSchema({"description": "as in spec.steps of the policy"})]
+"""Not spelt out in the CRD a second time: what is stored was checked where it comes from."""
+
+
+class PlanPolicy(ApiModel):
+    """The policy as it was when the plan was made: what happens to it later changes nothing here."""
+
+    kind: Literal["ContainmentPolicy", "ClusterContainmentPolicy"]
+    name: str = Field(max_length=253)
+    uid: str = Field(max_length=64)
+    generation: int
+    dry_run: bool = Field(default=False, description="whether it said mode: DryRun")
+    steps: tuple[CarriedStep, ...] = Field(default=(), max_length=10)
+
+    def __str__(self) -> str:
+        return f"{self.kind}/{self.name}"
+
+
+class PlanStatus(ApiModel):
+    hash: str = Field(max_length=64)
+    source: str = Field(
+        max_length=320, description="spec.steps, a policy with its generation, or the built-in default"
+    )
+    policy: PlanPolicy | None = None
+    steps: tuple[PlannedStep, ...] = Field(default=(), max_length=200)
+
+
+class Condition(ApiModel):
+    """metav1.Condition, https://pkg.go.dev/k8s.io/apimachinery/pkg/apis/meta/v1#Condition."""
+
+    type: str = Field(max_length=63)
+    status: str = Field(pattern="^(True|False|Unknown)$")
+    observed_generation: int | None = None
+    last_transition_time: datetime
+    reason: str = Field(min_length=1, max_length=63)
+    message: str = Field(default="", max_length=4096)
+
+
+class Contested(ApiModel):
+    """Attempts to undo the containment: denied at admission, or slipped through and put right."""
+
+    count: int = 0
+    last_at: datetime | None = None
+    last_by: str = Field(default="", max_length=253)
+    last_what: str = Field(default="", max_length=1024)
+
+
+class TimelineEntry(ApiModel):
+    at: datetime
+    type: str = Field(max_length=63)
+    message: str = Field(default="", max_length=1024)
+
+
+class Timestamps(ApiModel):
+    occurred: datetime | None = None
+    detected: datetime | None = None
+    approved: datetime | None = None
+    contained: datetime | None = None
+    released: datetime | None = None
+    recovered: datetime | None = None
+    closed: datetime | None = None
+
+
+class AIIncidentStatus(ApiModel):
+    observed_generation: int | None = None
+    phase: Phase | None = None
+    target: str | None = Field(default=None, max_length=330)
+    summary: str | None = Field(default=None, max_length=2048)
+    contained_in: str | None = Field(default=None, max_length=32)
+    conditions: tuple[Condition, ...] = items(16, keys=("type",), default=())
+    plan: PlanStatus | None = None
+    steps: tuple[StepStatus, ...] = Field(default=(), max_length=200)
+    contested: Contested | None = None
+    evidence: tuple[EvidenceRecord, ...] = Field(
+        default=(), max_length=20, description="where evidence is kept, and what it has to be"
+    )
+    timestamps: Timestamps | None = None
+    timeline: tuple[TimelineEntry, ...] = Field(default=(), max_length=100)

@@ -1,0 +1,96 @@
+"""`stanch run`: the operator."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from pathlib import Path  # noqa: TC003 - typer resolves it at run time
+from typing import Annotated
+
+import typer
+from pydantic import ValidationError
+
+from stanch.errors import Rejected
+from stanch.settings import Settings
+
+FAILED = 1  # stanch.main.ExitCode, which is imported late
+FAILED_EXIT_SECONDS = 3.0
+
+
+def run(  # noqa: PLR0913 - one parameter a flag
+    *,
+    kubeconfig: Annotated[
+        Path | None, typer.Option(help="Kubeconfig; else in-cluster, else $KUBECONFIG.")
+    ] = None,
+    context: Annotated[str | None, typer.Option(help="Context of the kubeconfig.")] = None,
+    namespace: Annotated[str | None, typer.Option(help="The operator's own namespace.")] = None,
+    identity: Annotated[str | None, typer.Option(help="Lease holder identity, unique per process.")] = None,
+    lease_seconds: Annotated[
+        float | None, typer.Option(help="How long others wait for a silent leader.")
+    ] = None,
+    renew_deadline_seconds: Annotated[
+        float | None, typer.Option(help="A leader that could not renew so long exits.")
+    ] = None,
+    retry_seconds: Annotated[float | None, typer.Option(help="Pause between two looks at the lease.")] = None,
+    sweep_seconds: Annotated[
+        float | None, typer.Option(help="How often all incidents are looked at.")
+    ] = None,
+    rejudge_seconds: Annotated[
+        float | None, typer.Option(help="How often a held incident is judged.")
+    ] = None,
+    policy_seconds: Annotated[
+        float | None, typer.Option(help="How often what policies select is counted.")
+    ] = None,
+    canary_seconds: Annotated[float | None, typer.Option(help="How often the hold is proven.")] = None,
+    protected_namespaces: Annotated[
+        str | None, typer.Option(help="Comma-separated; nothing in these is ever touched.")
+    ] = None,
+    http_host: Annotated[str | None, typer.Option(help="Address of probes and metrics.")] = None,
+    http_port: Annotated[int | None, typer.Option(help="Port of probes and metrics.")] = None,
+    receiver_port: Annotated[
+        int | None, typer.Option(help="HTTPS port for audit events; unset: none.")
+    ] = None,
+    tls_cert_file: Annotated[Path | None, typer.Option(help="Certificate of the receiver.")] = None,
+    tls_key_file: Annotated[Path | None, typer.Option(help="Key of the receiver.")] = None,
+    receiver_token_file: Annotated[Path | None, typer.Option(help="Bearer tokens, one a line.")] = None,
+    log_format: Annotated[str | None, typer.Option(help="json or console.")] = None,
+    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
+) -> None:
+    """Run the operator, in a cluster or against a kubeconfig.
+
+    Every flag may also be given as an environment variable: --http-port is STANCH_HTTP_PORT. A flag wins.
+    """
+    given = {name: value for name, value in locals().items() if value is not None}
+    try:
+        settings = Settings(**given)
+    except ValidationError as error:
+        for problem in error.errors(include_url=False):
+            where = ".".join(str(part) for part in problem["loc"]) or "settings"
+            typer.echo(f"stanch run: {where}: {problem['msg']}", err=True)
+        raise typer.Exit(2) from None
+    code = _operate(settings)
+    if code == FAILED:
+        _end_in_any_case(code)
+    raise typer.Exit(code)
+
+
+def _operate(settings: Settings) -> int:
+    # Imported late: `stanch --help` and the other commands need none of it.
+    from stanch.incidents.reconcile import build  # noqa: PLC0415
+    from stanch.main import ExitCode, run  # noqa: PLC0415
+    from stanch.observability.logging import configure_logging  # noqa: PLC0415
+
+    configure_logging(settings)
+    try:
+        return asyncio.run(run(settings, build))
+    except (Rejected, OSError) as error:
+        typer.echo(f"stanch run: {error}", err=True)
+        return ExitCode.USAGE
+
+
+def _end_in_any_case(code: int) -> None:
+    """No thread that hangs keeps a process alive that no longer leads."""
+    killer = threading.Timer(FAILED_EXIT_SECONDS, os._exit, args=(code,))
+    killer.daemon = True
+    killer.start()

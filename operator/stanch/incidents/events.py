@@ -1,0 +1,99 @@
+"""Kubernetes Events for what people can act on or want to know. Pure: from the old status to the new.
+
+https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from stanch.api.v1alpha1.base import API_VERSION
+from stanch.api.v1alpha1.status import AIIncidentStatus, Phase, StepState
+from stanch.status import conditions
+from stanch.status.text import contested_line
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from stanch.api.v1alpha1.incident import AIIncident
+
+_WARNINGS = {Phase.CONTAINMENT_FAILED, Phase.PARTIALLY_CONTAINED, Phase.REJECTED}
+_TOLD_STEPS = {
+    StepState.EFFECTIVE,
+    StepState.INEFFECTIVE,
+    StepState.REFUSED,
+    StepState.UNDONE,
+    StepState.PASSED_ON,
+}
+_LONGEST = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    type: Literal["Normal", "Warning"]
+    reason: str
+    message: str
+
+
+def notes(old: AIIncidentStatus, new: AIIncidentStatus) -> list[Note]:
+    """What is new in `new`, oldest first."""
+    told: list[Note] = []
+    if old.phase is None and new.plan is not None and new.phase is not Phase.REJECTED:
+        diff = "; ".join(f"{step.target}: {', '.join(step.diff) or step.action}" for step in new.plan.steps)
+        told.append(Note("Normal", "Detected", f"plan {new.plan.hash} ({new.plan.source}): {diff}"))
+    states = {step.id: step.state for step in old.steps}
+    for step in new.steps:
+        if step.state in _TOLD_STEPS and states.get(step.id) is not step.state:
+            bad = step.state in (StepState.INEFFECTIVE, StepState.REFUSED)
+            told.append(
+                Note(
+                    "Warning" if bad else "Normal",
+                    f"Step{step.state}",
+                    f"{step.action} of {step.target.kind} {step.target.name}: {step.message}",
+                )
+            )
+    if new.contested and new.contested != old.contested:
+        told.append(Note("Warning", "Contested", contested_line(new.contested)))
+    held = conditions.find(new.conditions, conditions.HELD)
+    was_held = conditions.find(old.conditions, conditions.HELD)
+    if (
+        held
+        and held.reason == "AdmissionPolicyMissing"
+        and (was_held is None or was_held.reason != held.reason)
+    ):
+        told.append(Note("Warning", "NotHeld", held.message))
+    if new.phase != old.phase and new.phase is not None:
+        type_: Literal["Normal", "Warning"] = "Warning" if new.phase in _WARNINGS else "Normal"
+        told.append(Note(type_, str(new.phase), new.summary or str(new.phase)))
+    return told
+
+
+def event(incident: AIIncident, note: Note, version: str, now: datetime) -> dict[str, Any]:
+    """The Event object. Its name follows from what it says, so that a repeat is refused as existing."""
+    meta = incident.metadata
+    digest = hashlib.sha256(f"{meta.uid}/{version}/{note.reason}/{note.message}".encode()).hexdigest()[:16]
+    stamp = now.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"name": f"{meta.name[:230].rstrip('-.')}.{digest}", "namespace": meta.namespace},
+        "involvedObject": {
+            "apiVersion": API_VERSION,
+            "kind": "AIIncident",
+            "name": meta.name,
+            "namespace": meta.namespace,
+            "uid": meta.uid,
+            "resourceVersion": version,
+        },
+        "type": note.type,
+        "reason": note.reason,
+        "message": note.message[:_LONGEST],
+        "source": {"component": "stanch"},
+        "reportingComponent": "stanch.dev/operator",
+        "reportingInstance": "stanch",
+        "firstTimestamp": stamp,
+        "lastTimestamp": stamp,
+        "count": 1,
+    }

@@ -1,0 +1,351 @@
+"""Everything one decision looks at, gathered once. Frozen: a decision is a function of this and `now`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from stanch.actions.protocol import Ask
+from stanch.actions.registry import ACTIONS
+from stanch.api.schema import seconds
+from stanch.api.v1alpha1.incident import AIIncident, DeletionPolicy, DesiredState, Mode, Target
+from stanch.api.v1alpha1.status import Phase, StepState
+from stanch.api.v1alpha1.steps import CollectEvidence, Step, StepMember, default_steps
+from stanch.holds import entries
+from stanch.holds.canary import HoldProof
+from stanch.policies.match import Choice
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from stanch.actions.objects import Obj
+    from stanch.actions.protocol import Doomed, Errand, Intent, Observation
+    from stanch.api.v1alpha1.hold import Held, HeldEntry
+    from stanch.api.v1alpha1.incident import AIIncidentSpec, PolicyRef
+    from stanch.api.v1alpha1.status import (
+        AIIncidentStatus,
+        Change,
+        FieldChange,
+        PlanPolicy,
+        StepStatus,
+    )
+    from stanch.kube.resources import ObjectRef
+
+Json = dict[str, Any]
+_FIRST = "evidence"
+INLINE = "spec.steps"
+BUILT_IN = "built-in default"
+_NOT_BEGUN = {StepState.PLANNED, StepState.REFUSED}
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One step on one target."""
+
+    id: str
+    step: Step
+    target: Target
+
+    @property
+    def action(self) -> str:
+        """Its action's name; empty for a step newer than this operator."""
+        return action_of(self.step)
+
+
+@dataclass(frozen=True, slots=True)
+class Contest:
+    """One attempt to undo the containment."""
+
+    at: datetime
+    by: str
+    what: str
+
+    @property
+    def line(self) -> str:
+        """As the timeline tells it."""
+        return f"{self.by} {self.what}"[:1024]
+
+
+@dataclass(frozen=True, slots=True)
+class Preflight:
+    """What the API server answered to the dry runs of a change and of its undo: the record, or a refusal."""
+
+    change: Change | None
+    refused: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the operator's settings say."""
+
+    protected_namespaces: frozenset[str] = frozenset({"kube-system", "kube-public", "kube-node-lease"})
+    rejudge_seconds: float = 15.0
+    evidence: bool = False
+    """Whether there is a place to store evidence: then it is taken first, asked for or not."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    incident: AIIncident
+    holding: bool = False
+    """Whether the namespace carries the label that makes the hold's admission policies look at it."""
+    held: Held = field(default_factory=dict)
+    ending: bool = False
+    """Whether the namespace is being deleted: nothing can be created in it any more."""
+    observations: Mapping[str, Observation] = field(default_factory=dict)
+    """By step id."""
+    siblings: Mapping[str, AIIncident] = field(default_factory=dict)
+    """The other incidents that hold the same objects."""
+    ghosts: frozenset[str] = frozenset()
+    """Names in the hold that no incident answers to any more."""
+    preflights: Mapping[tuple[str, str], Preflight] = field(default_factory=dict)
+    """By step id and the intent's id."""
+    errands: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """What errands brought back, by step id: fields of the journal entry."""
+    choice: Choice = field(default_factory=Choice)
+    """The policy found for an incident that has no plan yet."""
+    proof: HoldProof = field(default_factory=HoldProof)
+    contests: tuple[Contest, ...] = ()
+    problem: str = ""
+    """What the API server refused when it was last asked, empty since it agreed."""
+    seen_at: datetime | None = None
+    """When this operator first saw the incident; finer than creationTimestamp's whole seconds."""
+
+    @property
+    def name(self) -> str:
+        return self.incident.metadata.name
+
+    @property
+    def policy(self) -> PlanPolicy | None:
+        """The policy that the plan follows: as recorded, once there is a plan."""
+        return carried(self.incident) if settled(self.incident) else self.choice.policy
+
+    def ask(self, item: Item, record: StepStatus | None, now: datetime) -> Ask:
+        return ask(self.incident, item, record, self.held, self.siblings, now, allowed(item))
+
+
+# What a decision asks for, carried out in order after its status is stored.
+
+
+@dataclass(frozen=True, slots=True)
+class AddFinalizer:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveFinalizer:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class TryOut:
+    """Dry-run a change and its undo. Nothing is stored. The last three are an edit's."""
+
+    step_id: str
+    intent: Intent
+    fields: tuple[FieldChange, ...] = ()
+    way_there: list[Json] = field(default_factory=list)
+    way_back: list[Json] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class EnsureHold:
+    entries: Mapping[str, HeldEntry]
+
+
+@dataclass(frozen=True, slots=True)
+class GiveBackHold:
+    """Mark the entries that only this incident holds as being given back, pass on the others."""
+
+    ghosts: frozenset[str]
+    kept: frozenset[str] = frozenset()
+    """Keys that outlast the release."""
+
+
+@dataclass(frozen=True, slots=True)
+class DropHold:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Patch:
+    obj: Obj
+    ops: list[Json]
+
+
+@dataclass(frozen=True, slots=True)
+class Create:
+    ref: ObjectRef
+    manifest: Json
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    obj: Obj
+
+
+@dataclass(frozen=True, slots=True)
+class EndPods:
+    doomed: tuple[Doomed, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RunErrand:
+    step_id: str
+    errand: Errand
+
+
+Act = (
+    AddFinalizer
+    | RemoveFinalizer
+    | TryOut
+    | EnsureHold
+    | GiveBackHold
+    | DropHold
+    | Patch
+    | Create
+    | Delete
+    | EndPods
+    | RunErrand
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The status to store first (None: as it is), then what to do, then when to look again (seconds)."""
+
+    status: AIIncidentStatus | None = None
+    acts: tuple[Act, ...] = ()
+    look_again: float | None = None
+    again: bool = False
+    """Whether the stored status by itself calls for another decision at once."""
+
+
+def allowed(item: Item) -> timedelta:
+    """How long the step may take: what its spec says, else its action."""
+    if item.step.timeout:
+        return timedelta(seconds=seconds(item.step.timeout))
+    return ACTIONS[item.action].timeout if item.action in ACTIONS else timedelta(0)
+
+
+def ask(  # noqa: PLR0913, PLR0917 - what an Ask is made of
+    incident: AIIncident,
+    item: Item,
+    record: StepStatus | None,
+    held: Held,
+    siblings: Mapping[str, AIIncident],
+    now: datetime,
+    timeout: timedelta,
+) -> Ask:
+    """What the item's action is asked. Before it has a record, another incident's of the same counts."""
+    changes = record.changes if record else ()
+    if not changes:
+        others = (
+            step.changes
+            for sibling in siblings.values()
+            for step in sibling.status.steps
+            if (step.action, step.target.kind, step.target.name)
+            == (item.action, item.target.kind, item.target.name)
+            and step.state not in (StepState.UNDONE, StepState.PASSED_ON)
+        )
+        changes = next(others, ())
+    return Ask(
+        incident=incident.metadata.name,
+        uid=incident.metadata.uid or "",
+        namespace=incident.metadata.namespace,
+        target=item.target,
+        member=item.step.member or StepMember(),
+        now=now,
+        timeout=timeout,
+        record=record,
+        changes=changes,
+        condemned=entries.condemned(held),
+    )
+
+
+def settled(incident: AIIncident) -> bool:
+    """Whether the incident has a plan: it keeps that, whatever becomes of policies.
+
+    A plan by which nothing was begun holds only while it is shown. Before it is enforced, and when targets,
+    steps or policyRef are others, policies are asked anew: one may have been withdrawn since.
+    """
+    plan, spec = incident.status.plan, incident.spec
+    if plan is None or incident.status.phase in (None, Phase.REJECTED):
+        return False
+    begun = any(step.state not in _NOT_BEGUN for step in incident.status.steps)
+    if not begun and not _looks(spec, plan.policy):
+        return False
+    if (plan.source == INLINE) != bool(spec.steps):
+        return False
+    if (spec.steps or spec.policy_ref) and not _follows(plan.policy, spec.policy_ref):
+        return False
+    return {step.target for step in plan.steps} == {f"{one.kind}/{one.name}" for one in spec.targets}
+
+
+def _follows(policy: PlanPolicy | None, ref: PolicyRef | None) -> bool:
+    if policy is None or ref is None:
+        return policy is None and ref is None
+    return (policy.kind, policy.name) == (ref.kind, ref.name)
+
+
+def carried(incident: AIIncident) -> PlanPolicy | None:
+    """The policy that the recorded plan follows."""
+    return incident.status.plan.policy if settled(incident) and incident.status.plan else None
+
+
+def items_of(
+    incident: AIIncident, *, evidence: bool = False, policy: PlanPolicy | None = None
+) -> tuple[Item, ...]:
+    """Every step on every target; a target's steps in the order of the plan.
+
+    With `evidence`, a plan that says nothing of it begins with it. What was begun is gone on with.
+    `policy` is the one chosen for an incident that has no plan yet.
+    """
+    policy = policy or carried(incident)
+    planned = incident.spec.steps or (policy.steps if policy else ())
+    first = _takes_evidence_first(incident, planned, evidence=evidence)
+    begin = [(_FIRST, Step(collect_evidence=CollectEvidence()))] if first else []
+    return tuple(
+        Item(f"{place}-{action_of(step)}-{target.kind}-{target.name}", step, target)
+        for target in incident.spec.targets
+        for place, step in (*begin, *_numbered(planned or default_steps(target.kind)))
+    )
+
+
+def _numbered(steps: tuple[Step, ...]) -> list[tuple[str, Step]]:
+    return [(str(index), step) for index, step in enumerate(steps)]
+
+
+def _takes_evidence_first(incident: AIIncident, planned: tuple[Step, ...], *, evidence: bool) -> bool:
+    status = incident.status
+    if status.steps and status.phase is not Phase.REJECTED:
+        return any(step.id.startswith(f"{_FIRST}-") for step in status.steps)
+    return evidence and not any(step.collect_evidence for step in planned)
+
+
+def action_of(step: Step) -> str:
+    return step.member.action if step.member else ""
+
+
+def only_looks(facts: Facts) -> bool:
+    """Whether the plan is shown and nothing written: a drill that does not say otherwise, or DryRun.
+
+    That either the incident says or its policy: the stricter wins.
+    """
+    return _looks(facts.incident.spec, facts.policy)
+
+
+def _looks(spec: AIIncidentSpec, policy: PlanPolicy | None) -> bool:
+    drill = spec.exercise and not spec.exercise_enforce
+    return drill or spec.mode is Mode.DRY_RUN or (policy is not None and policy.dry_run)
+
+
+def retains(incident: AIIncident) -> bool:
+    """Whether its deletion leaves everything as containment made it, unheld."""
+    return (
+        incident.metadata.deletion_timestamp is not None
+        and incident.spec.deletion_policy is DeletionPolicy.RETAIN
+        and incident.spec.desired_state is not DesiredState.RELEASED
+    )

@@ -1,0 +1,273 @@
+"""Level-based reconciliation of one AIIncident: gather, decide, store the status, act; until nothing is left.
+
+Nothing is remembered between two passes that the cluster does not hold, but for hints: a process that starts
+anew goes on from what it reads.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING
+
+import structlog
+
+from stanch.actions.protocol import Tools
+from stanch.api.v1alpha1.incident import AIIncident
+from stanch.api.v1alpha1.status import AIIncidentStatus, Phase
+from stanch.errors import Conflict, NotFound, Rejected, StanchError
+from stanch.evidence.reading import Limits as EvidenceLimits
+from stanch.evidence.store import StoreOptions, open_store
+from stanch.evidence.take import Collector
+from stanch.holds.canary import Canary
+from stanch.holds.keeper import HoldKeeper
+from stanch.incidents import containment, release
+from stanch.incidents.events import event, notes
+from stanch.incidents.facts import Contest, Decision, Facts, Limits, RemoveFinalizer
+from stanch.incidents.gather import gather
+from stanch.incidents.hints import Hints
+from stanch.incidents.perform import Performer
+from stanch.kube.resources import AIINCIDENTS, EVENTS, NETWORKPOLICIES, ObjectRef, Resource
+from stanch.policies.reconcile import concerned
+from stanch.queue import Key
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from stanch.kube.client import Json, Kube
+    from stanch.main import Services
+    from stanch.observability.audit import Denied
+    from stanch.observability.metrics import Metrics
+
+log = structlog.get_logger(__name__)
+
+_MOST_PASSES = 30
+_FINISHED = {Phase.RELEASED, Phase.RECOVERED, Phase.CLOSED, Phase.REJECTED, Phase.DUPLICATE}
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass
+class Reconciler:
+    """Drives incidents towards what their specs ask for. Raises StanchError; the queue retries."""
+
+    kube: Kube
+    keeper: HoldKeeper
+    canary: Canary
+    metrics: Metrics
+    limits: Limits
+    enqueue: Callable[[Key], None]
+    tools: Tools
+    hints: Hints = field(default_factory=Hints)
+    clock: Callable[[], datetime] = _utc_now
+    tell_policy: Callable[[ObjectRef], None] | None = None
+    """Who follows which policy is part of that policy's status."""
+
+    async def background(self) -> None:
+        """Prove the hold again and again; when the verdict changes, every incident's `Held` does."""
+
+        def changed() -> None:
+            for key in self.hints.known():
+                self.enqueue(key)
+
+        await self.canary.run(changed)
+
+    def workload_changed(self, resource: Resource, namespace: str, name: str) -> list[Key]:
+        """The incidents known to this process that hold this object; others are found by the sweep.
+
+        Policies of one namespace add up: one that nobody holds may let through what another one isolates.
+        """
+        if resource == NETWORKPOLICIES:
+            return self.hints.holders_of_kind(namespace, resource.key)
+        return self.hints.holders(namespace, f"{resource.key}/{name}")
+
+    def denied(self, denied: Denied) -> list[Key]:
+        """Remember who was denied what, for the incidents that hold it and the one that the denial names.
+
+        What is denied for its owner or its version has a name of its own, which no hold knows.
+        """
+        if denied.only_replaces:
+            return []
+        scale = f"/{denied.subresource}" if denied.subresource else ""
+        contest = Contest(
+            at=denied.at,
+            by=denied.username,
+            what=f"was denied: {denied.verb} {denied.resource}{scale} {denied.name}",
+        )
+        resource = f"{denied.group}/{denied.resource}" if denied.group else denied.resource
+        holders = self.hints.holders(denied.namespace, f"{resource}/{denied.name}")
+        if denied.incident and Key(denied.namespace, denied.incident) not in holders:
+            holders.append(Key(denied.namespace, denied.incident))
+        for key in holders:
+            self.hints.contest(key, contest)
+        return holders
+
+    async def reconcile(self, key: Key) -> float | None:
+        """Seconds until it wants to look again; None when only an event can bring news."""
+        seen_at = self.hints.first_seen(key, self.clock())
+        for _ in range(_MOST_PASSES):
+            body = await self.kube.get(ObjectRef(AIINCIDENTS, key.namespace, key.name))
+            if body is None:
+                self.hints.forget(key)
+                return None
+            incident = AIIncident.parse(body)
+            if _settled(incident):
+                return None
+            facts = await gather(
+                self.kube,
+                self.keeper,
+                incident,
+                proof=self.canary.proof,
+                contests=self.hints.contests(key),
+                problem=self.hints.problem(key),
+                seen_at=seen_at,
+                now=self.clock(),
+                evidence=self.limits.evidence,
+                errands=self.hints.errands(key),
+            )
+            self.hints.holds(key, facts.held)
+            try:
+                done, look_again = await self._settle(key, body, facts)
+            except (Conflict, NotFound):
+                continue  # decided on something outdated: read again, decide again
+            except Rejected as error:
+                if self.hints.refused(key, error.message):
+                    continue  # tell it in the status, try once more
+                raise
+            if done:
+                return look_again
+        log.warning("still moving", key=str(key), passes=_MOST_PASSES)
+        return 1.0
+
+    async def _settle(self, key: Key, body: Json, facts: Facts) -> tuple[bool, float | None]:
+        """Decide and act until a decision asks for nothing; False when everything must be read anew."""
+        events: list[Json] = []
+        try:
+            return await self._go_on(key, body, facts, events)
+        finally:
+            await self._publish(key, events)
+
+    async def _go_on(
+        self, key: Key, body: Json, facts: Facts, events: list[Json]
+    ) -> tuple[bool, float | None]:
+        for _ in range(_MOST_PASSES):
+            decision = self._decide(facts)
+            if decision.status is not None:
+                body = await self._store(key, body, facts, decision.status, events)
+                facts = replace(facts, incident=AIIncident.parse(body), contests=(), errands={})
+                self.hints.brought(key, {})
+            if not decision.acts:
+                return not decision.again, decision.look_again
+            performer = Performer(
+                self.kube, self.keeper, facts, body, doubt=partial(self.hints.doubt, key), tools=self.tools
+            )
+            await performer.perform_all(decision.acts)
+            facts, body = replace(performer.facts, problem=""), performer.body
+            self.hints.refused(key, "")
+            self.hints.brought(key, facts.errands)
+            self.hints.holds(key, facts.held)
+            if isinstance(decision.acts[-1], RemoveFinalizer):
+                return True, None
+            if performer.moved:
+                return False, None
+        return False, None
+
+    def _decide(self, facts: Facts) -> Decision:
+        now = self.clock()
+        if release.wanted(facts.incident):
+            return release.decide(facts, now)
+        return containment.decide(facts, now, self.limits)
+
+    async def _store(
+        self, key: Key, body: Json, facts: Facts, status: AIIncidentStatus, events: list[Json]
+    ) -> Json:
+        """Write the status if it says anything new, and note what to tell about it. The one status writer."""
+        old = facts.incident.status
+        wire = status.wire()
+        if old.wire() == wire:
+            return body
+        ref = ObjectRef(AIINCIDENTS, key.namespace, key.name)
+        stored = await self.kube.replace_status(ref, {**body, "status": wire})
+        self.hints.told(key, facts.contests)
+        self._measure(key, old, status)
+        policy = concerned(key.namespace, old, status)
+        if policy is not None and self.tell_policy is not None:
+            self.tell_policy(policy)
+        version = str(stored["metadata"]["resourceVersion"])
+        for note in notes(old, status):
+            log.info(note.reason, incident=str(key), message=note.message)
+            events.append(event(facts.incident, note, version, self.clock()))
+        return stored
+
+    async def _publish(self, key: Key, events: list[Json]) -> None:
+        """After the acts: an Event is a courtesy that containment does not wait for; status says the same."""
+        for body in events:
+            try:
+                await self.kube.create(EVENTS, key.namespace, body)
+            except StanchError as error:
+                log.warning("event not written", reason=error.reason, message=error.message)
+
+    def _measure(self, key: Key, old: AIIncidentStatus, new: AIIncidentStatus) -> None:
+        contests = (new.contested.count if new.contested else 0) - (
+            old.contested.count if old.contested else 0
+        )
+        if contests > 0:
+            self.metrics.contested.labels(key.namespace).inc(contests)
+        times = new.timestamps
+        first = old.timestamps is None or old.timestamps.contained is None
+        if times and times.contained and times.detected and first:
+            self.metrics.detection_to_contained.observe((times.contained - times.detected).total_seconds())
+        effective = {step.id for step in old.steps if step.effective_at}
+        for step in new.steps:
+            if step.effective_at and step.applied_at and step.id not in effective:
+                self.metrics.step_effective.labels(step.action).observe(
+                    (step.effective_at - step.applied_at).total_seconds()
+                )
+
+
+def _settled(incident: AIIncident) -> bool:
+    """Ended for good, as far as this spec goes."""
+    return (
+        incident.status.phase in _FINISHED
+        and incident.status.observed_generation == incident.metadata.generation
+        and incident.metadata.deletion_timestamp is None
+        and not release.unfinished(incident)
+    )
+
+
+def build(services: Services) -> Reconciler:
+    settings = services.settings
+    keeper = HoldKeeper(services.kube)
+    return Reconciler(
+        kube=services.kube,
+        keeper=keeper,
+        canary=Canary(
+            services.kube,
+            keeper,
+            settings.namespace,
+            settings.canary_seconds,
+            services.metrics.hold_proven.set,
+        ),
+        metrics=services.metrics,
+        limits=Limits(
+            settings.all_protected_namespaces,
+            settings.rejudge_seconds,
+            evidence=settings.evidence_url is not None,
+        ),
+        enqueue=services.enqueue,
+        tell_policy=services.enqueue_policy,
+        tools=Tools(
+            Collector(
+                services.kube,
+                open_store(settings.evidence_url, StoreOptions.of(settings))
+                if settings.evidence_url
+                else None,
+                EvidenceLimits.of(settings),
+                settings.identity,
+                _utc_now,
+            )
+        ),
+    )

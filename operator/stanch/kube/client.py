@@ -1,0 +1,301 @@
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal, Self
+
+from stanch.errors import Gone, Unavailable
+from stanch.kube.credentials import TokenCredentials, find_credentials
+from stanch.kube.resources import SERVICEACCOUNTS, ObjectRef, Resource
+from stanch.kube.transport import Json, Request, Timeouts, Transport
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from stanch.kube.transport import Observed
+    from stanch.settings import Settings
+
+__all__ = ["FIELD_MANAGER", "Json", "Kube", "Objects"]
+
+Objects = list[Json]
+
+FIELD_MANAGER = "stanch"
+JSON = "application/json"
+JSON_PATCH = "application/json-patch+json"
+# https://kubernetes.io/docs/reference/using-api/api-concepts/#metadata-only-fetches
+METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+LIST_RESTARTS = 3
+
+Propagation = Literal["Orphan", "Background", "Foreground"]
+
+
+def _no_fence() -> None:
+    """Nobody else may write: nothing to check."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kube:
+    """Kubernetes objects as JSON. Raises StanchError, and FenceLost from `fence` before a write.
+
+    `fence` is asked directly before each request that stores something.
+    """
+
+    transport: Transport
+    fence: Callable[[], None] = _no_fence
+
+    @classmethod
+    async def connect(cls, settings: Settings, *, observe: Callable[[Observed], None] | None = None) -> Self:
+        """Find the cluster and read the credentials. Sends nothing. Raises Rejected if there are none."""
+        transport = Transport(
+            find_credentials(settings), Timeouts(settings.request_timeout, settings.connect_timeout)
+        )
+        if observe is not None:
+            transport.observe = observe
+        await transport.configuration()
+        return cls(transport)
+
+    def fenced(self, fence: Callable[[], None]) -> Kube:
+        """The same connections, but `fence` is asked before each write."""
+        return Kube(self.transport, fence)
+
+    async def with_token(self, token: str) -> Kube:
+        """The same server and CA as another user, over connections of its own: close it after use.
+
+        The fence stays: who may not write may not write under another name either.
+        """
+        base = await self.transport.configuration()
+        transport = Transport(TokenCredentials(base, token), self.transport.timeouts, self.transport.observe)
+        return Kube(transport, self.fence)
+
+    async def close(self) -> None:
+        await self.transport.close()
+
+    async def get(self, ref: ObjectRef) -> Json | None:
+        """None if the object does not exist. Raises NotServed if the server does not know the resource."""
+        return await self.transport.send(
+            Request("get", ref.resource.key, f"get {ref}", "GET", ref.path(), {}),
+            before=_no_fence,
+            absent_is_none=True,
+        )
+
+    async def list(  # noqa: PLR0913 - the options of a list request
+        self,
+        resource: Resource,
+        namespace: str | None = None,
+        *,
+        label_selector: str = "",
+        field_selector: str = "",
+        page: int = 500,
+        metadata_only: bool = False,
+    ) -> Objects:
+        """Every object, page by page; `apiVersion` and `kind` are filled in.
+
+        A list token that expires between two pages restarts the list, so that the result is one state.
+        With `metadata_only` nothing else leaves the API server: no Secret's data.
+        """
+        selectors = {"labelSelector": label_selector, "fieldSelector": field_selector}
+        query = {"limit": str(page)} | {name: value for name, value in selectors.items() if value}
+        where = f" in {namespace}" if namespace else ""
+        request = Request(
+            "list",
+            resource.key,
+            f"list {resource.key}{where}",
+            "GET",
+            resource.path(namespace),
+            query,
+            accept=METADATA_ONLY if metadata_only else JSON,
+        )
+        for _ in range(LIST_RESTARTS):
+            try:
+                return await self._pages(resource, request, query)
+            except Gone:
+                continue
+        raise Unavailable(
+            "Expired", f"{request.what}: the list expired {LIST_RESTARTS} times while reading it", 1.0
+        )
+
+    async def _pages(self, resource: Resource, request: Request, query: dict[str, str]) -> Objects:
+        items: Objects = []
+        head = {"apiVersion": resource.api_version, "kind": resource.kind}
+        token = ""
+        while True:
+            paged = query | {"continue": token} if token else query
+            answer = await self._read(replace(request, query=paged))
+            # The items of a typed list do not say what they are, and those of metadata say something else.
+            items += [head | item | head for item in answer.get("items") or []]
+            token = (answer.get("metadata") or {}).get("continue") or ""
+            if not token:
+                return items
+
+    async def log(
+        self, pod: ObjectRef, container: str, *, previous: bool, tail_lines: int, limit_bytes: int
+    ) -> bytes:
+        """The newest `tail_lines` of a container's log, each with its time, cut after `limit_bytes`.
+
+        `previous`: of the instance before the last restart. Raises Invalid when there is no such instance or
+        it has not started, Unavailable when the kubelet does not answer.
+        """
+        query = {
+            "container": container,
+            "previous": str(previous).lower(),
+            "timestamps": "true",
+            "tailLines": str(tail_lines),
+            "limitBytes": str(limit_bytes),
+        }
+        what = f"get {'previous ' if previous else ''}log of container {container} of {pod}"
+        request = Request("get", "pods/log", what, "GET", pod.path("log"), query)
+        return await self.transport.fetch(request, before=_no_fence) or b""
+
+    async def raw(self, path: str) -> Json:
+        """A JSON document that is no object: `/version`, `/apis/apps/v1`."""
+        return await self._read(Request("get", "nonresource", f"get {path}", "GET", path, {}))
+
+    async def create(
+        self, resource: Resource, namespace: str | None, body: Json, *, dry_run: bool = False
+    ) -> Json:
+        """Raises Conflict with reason AlreadyExists if the name is taken."""
+        name = (body.get("metadata") or {}).get("name", "")
+        where = f"{namespace}/{name}" if namespace else name
+        return await self._write(
+            Request(
+                "create",
+                resource.key,
+                f"create {resource.kind} {where}".rstrip(),
+                "POST",
+                resource.path(namespace),
+                _write_query(resource, dry_run=dry_run),
+                body,
+            ),
+            dry_run=dry_run,
+        )
+
+    async def replace(self, ref: ObjectRef, body: Json, *, dry_run: bool = False) -> Json:
+        """PUT. Raises Conflict if `body`'s resourceVersion is stale, ValueError if it has none.
+
+        Of some kinds (Lease) an update creates an object that is gone, unless `body` has its uid.
+        """
+        return await self._put(ref, body, None, dry_run=dry_run)
+
+    async def replace_status(self, ref: ObjectRef, body: Json) -> Json:
+        """PUT of the status subresource. Raises Conflict if `body`'s resourceVersion is stale."""
+        return await self._put(ref, body, "status", dry_run=False)
+
+    async def _put(self, ref: ObjectRef, body: Json, subresource: str | None, *, dry_run: bool) -> Json:
+        if not (body.get("metadata") or {}).get("resourceVersion"):
+            raise ValueError(f"{ref}: an update without a resourceVersion would overwrite what others wrote")
+        return await self._write(
+            Request(
+                "update",
+                _resource_key(ref.resource, subresource),
+                f"update {_named(ref, subresource)}",
+                "PUT",
+                ref.path(subresource),
+                _write_query(ref.resource, dry_run=dry_run),
+                body,
+            ),
+            dry_run=dry_run,
+        )
+
+    async def json_patch(
+        self,
+        ref: ObjectRef,
+        ops: Sequence[Json],
+        *,
+        resource_version: str,
+        dry_run: bool = False,
+        subresource: str | None = None,
+    ) -> Json:
+        """RFC 6902 patch of exactly that `resource_version`. Raises Conflict if the object has moved on."""
+        if not resource_version:
+            raise ValueError(f"{ref}: a patch without a resourceVersion would overwrite what others wrote")
+        # A written resourceVersion is a precondition for the server; `test` would answer 422 instead of 409.
+        precondition = {"op": "replace", "path": "/metadata/resourceVersion", "value": resource_version}
+        return await self._write(
+            Request(
+                "patch",
+                _resource_key(ref.resource, subresource),
+                f"patch {_named(ref, subresource)}",
+                "PATCH",
+                ref.path(subresource),
+                _write_query(ref.resource, dry_run=dry_run),
+                [precondition, *ops],
+                JSON_PATCH,
+            ),
+            dry_run=dry_run,
+        )
+
+    async def delete(  # noqa: PLR0913 - the fields of metav1.DeleteOptions
+        self,
+        ref: ObjectRef,
+        *,
+        uid: str | None = None,
+        resource_version: str | None = None,
+        grace_period_seconds: int | None = None,
+        propagation: Propagation | None = None,
+        dry_run: bool = False,
+    ) -> None:
+        """Already gone is fine. Raises Conflict if it is not the object of that uid or resource version."""
+        preconditions = {"uid": uid, "resourceVersion": resource_version}
+        options: Json = {
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            "preconditions": {name: value for name, value in preconditions.items() if value is not None},
+            "gracePeriodSeconds": grace_period_seconds,
+            "propagationPolicy": propagation,
+            # With a body the server ignores the query, so that dryRun must stand here.
+            "dryRun": ["All"] if dry_run else None,
+        }
+        body = {name: value for name, value in options.items() if value not in (None, {})}
+        await self.transport.send(
+            Request("delete", ref.resource.key, f"delete {ref}", "DELETE", ref.path(), {}, body),
+            before=_no_fence if dry_run else self.fence,
+            absent_is_none=True,
+        )
+
+    async def create_token(self, namespace: str, service_account: str, *, expiration_seconds: int) -> str:
+        """A bearer token of that ServiceAccount (TokenRequest). The server grants at least 600 seconds."""
+        ref = ObjectRef(SERVICEACCOUNTS, namespace, service_account)
+        answer = await self._write(
+            Request(
+                "create",
+                "serviceaccounts/token",
+                f"create token of {ref}",
+                "POST",
+                ref.path("token"),
+                {},
+                {
+                    "apiVersion": "authentication.k8s.io/v1",
+                    "kind": "TokenRequest",
+                    "spec": {"expirationSeconds": expiration_seconds},
+                },
+            ),
+            dry_run=False,
+        )
+        token = (answer.get("status") or {}).get("token")
+        if not isinstance(token, str) or not token:
+            raise Unavailable("BadAnswer", f"create token of {ref}: the answer carries no token", 5.0)
+        return token
+
+    async def _write(self, request: Request, *, dry_run: bool) -> Json:
+        answer = await self.transport.send(request, before=_no_fence if dry_run else self.fence)
+        return answer or {}
+
+    async def _read(self, request: Request) -> Json:
+        return await self.transport.send(request, before=_no_fence) or {}
+
+
+def _write_query(resource: Resource, *, dry_run: bool) -> dict[str, str]:
+    query = {"fieldManager": FIELD_MANAGER}
+    if dry_run:
+        query["dryRun"] = "All"
+    if resource.group == "stanch.dev":
+        # An older CRD would silently drop fields it does not know: a journal must fail loudly instead.
+        query["fieldValidation"] = "Strict"
+    return query
+
+
+def _resource_key(resource: Resource, subresource: str | None) -> str:
+    return f"{resource.key}/{subresource}" if subresource else resource.key
+
+
+def _named(ref: ObjectRef, subresource: str | None) -> str:
+    return f"{subresource} of {ref}" if subresource else str(ref)

@@ -1,0 +1,129 @@
+"""Where the server is and who we are there, from `kubernetes.aio.config`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import yaml
+from kubernetes.aio.client import Configuration
+from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
+from kubernetes.aio.config.incluster_config import SERVICE_HOST_ENV_NAME, SERVICE_TOKEN_FILENAME
+
+from stanch.errors import Rejected
+
+if TYPE_CHECKING:
+    from stanch.settings import Settings
+
+# What the library raises over a file that is no kubeconfig, beside its own ConfigException.
+_MALFORMED = (yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError)
+
+BEARER = "BearerToken"  # the key of kubernetes.aio's api_key dictionary
+
+
+class Credentials(Protocol):
+    async def load(self) -> Configuration:
+        """Read everything anew: files, exec plugins. Raises Rejected if there is nothing usable."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class KubeconfigCredentials:
+    path: str
+    context: str | None
+
+    async def load(self) -> Configuration:
+        paths = _existing(self.path)
+        if not paths:
+            raise Rejected(
+                "NoKubeconfig",
+                f"{self.path} does not exist; give --kubeconfig, set KUBECONFIG, or run in a cluster",
+            )
+        configuration = Configuration()
+        try:
+            await load_kube_config(
+                config_file=os.pathsep.join(paths),
+                context=self.context,
+                client_configuration=configuration,
+                persist_config=False,
+            )
+        except (ConfigException, OSError, *_MALFORMED) as error:
+            raise Rejected("BadKubeconfig", f"kubeconfig {self.path} cannot be used: {error}") from error
+        return configuration
+
+
+@dataclass(frozen=True, slots=True)
+class InClusterCredentials:
+    """The mounted ServiceAccount token; the library's hook reads it again every minute."""
+
+    async def load(self) -> Configuration:
+        configuration = Configuration()
+        try:
+            await asyncio.to_thread(load_incluster_config, configuration)
+        except (ConfigException, OSError) as error:
+            raise Rejected(
+                "BadServiceAccount", f"the pod's ServiceAccount cannot be used: {error}"
+            ) from error
+        return configuration
+
+
+@dataclass(frozen=True, slots=True)
+class TokenCredentials:
+    """The server of `base` as somebody else: its address and CA, not its token or certificate."""
+
+    base: Configuration
+    token: str
+
+    async def load(self) -> Configuration:
+        configuration = Configuration(
+            host=self.base.host,
+            api_key={BEARER: f"Bearer {self.token}"},
+            ssl_ca_cert=self.base.ssl_ca_cert,
+            ca_cert_data=self.base.ca_cert_data,
+            verify_ssl=self.base.verify_ssl,
+            tls_server_name=self.base.tls_server_name,
+            proxy=self.base.proxy,
+        )
+        configuration.disable_strict_ssl_verification = self.base.disable_strict_ssl_verification
+        return configuration
+
+
+def _existing(search_path: str) -> list[str]:
+    """The files of a kubeconfig search path that exist."""
+    candidates = [Path(part).expanduser() for part in search_path.split(os.pathsep) if part]
+    return [str(path) for path in candidates if path.is_file()]
+
+
+def find_credentials(settings: Settings) -> Credentials:
+    """An explicit kubeconfig first, then the pod we run in, then the user's own kubeconfig."""
+    if settings.kubeconfig is not None:
+        return KubeconfigCredentials(str(settings.kubeconfig), settings.context)
+    named = os.environ.get("KUBECONFIG", "")
+    if not named and os.environ.get(SERVICE_HOST_ENV_NAME) and Path(SERVICE_TOKEN_FILENAME).exists():
+        return InClusterCredentials()
+    return KubeconfigCredentials(named or "~/.kube/config", settings.context)
+
+
+def fingerprint(configuration: Configuration) -> tuple[object, ...]:
+    """Everything but the token: what a connection pool is bound to. Reads the certificate files."""
+
+    def content(path: str | None) -> bytes:
+        return Path(path).read_bytes() if path else b""
+
+    return (
+        configuration.host,
+        configuration.verify_ssl,
+        configuration.tls_server_name,
+        configuration.proxy,
+        configuration.ca_cert_data,
+        content(configuration.ssl_ca_cert),
+        content(configuration.cert_file),
+        content(configuration.key_file),
+    )
+
+
+def is_anonymous(configuration: Configuration) -> bool:
+    return not configuration.api_key.get(BEARER) and not configuration.cert_file

@@ -1,0 +1,1 @@
+"""Who may write: a Lease as the fence between two operator processes."""

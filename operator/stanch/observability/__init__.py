@@ -1,0 +1,1 @@
+"""What an SRE sees of the operator itself: logs, metrics, probes."""

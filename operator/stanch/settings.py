@@ -1,0 +1,145 @@
+"""Every knob of the operator: flags of `stanch run`, or environment variables with the prefix `STANCH_`."""
+
+from __future__ import annotations
+
+import os
+import socket
+import uuid
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+POD_NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+def _own_namespace() -> str:
+    """The pod's namespace, as the downward API or the mounted token tells it."""
+    from_environment = os.environ.get("POD_NAMESPACE", "")
+    if from_environment:
+        return from_environment
+    try:
+        return POD_NAMESPACE_FILE.read_text().strip() or "stanch-system"
+    except FileNotFoundError:
+        return "stanch-system"
+
+
+def _own_identity() -> str:
+    """Unique per process, so that a restarted container is not taken for its predecessor."""
+    return f"{os.environ.get('POD_NAME') or socket.gethostname()}_{uuid.uuid4().hex[:12]}"
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="STANCH_", frozen=True, extra="forbid")
+
+    # Which cluster
+    kubeconfig: Path | None = Field(
+        default=None, description="kubeconfig; default: in-cluster, then $KUBECONFIG"
+    )
+    context: str | None = Field(default=None, description="context of the kubeconfig")
+    request_timeout: Seconds = Field(default=30.0, description="seconds until an API request is given up")
+    connect_timeout: Seconds = Field(default=5.0, description="seconds until connecting is given up")
+
+    # Who we are
+    namespace: str = Field(default_factory=_own_namespace, description="the operator's own namespace")
+    service_account: str = Field(default="stanch", description="the operator's own ServiceAccount")
+    identity: str = Field(
+        default_factory=_own_identity, description="lease holder identity, unique per process"
+    )
+
+    # Leadership: durations as in client-go
+    lease_name: str = "stanch"
+    lease_seconds: Seconds = Field(default=15.0, description="how long others wait for a silent leader")
+    renew_deadline_seconds: Seconds = Field(
+        default=10.0, description="a leader that could not renew so long exits"
+    )
+    retry_seconds: Seconds = Field(default=2.0, description="pause between two looks at the lease")
+
+    # Work
+    sweep_seconds: Seconds = Field(
+        default=60.0, description="how often every open incident is looked at unasked"
+    )
+    rejudge_seconds: Seconds = Field(default=15.0, description="how often a held incident is judged again")
+    policy_seconds: Seconds = Field(
+        default=60.0, description="how often what every policy selects is counted unasked"
+    )
+    canary_seconds: Seconds = Field(
+        default=60.0, description="how often the hold is proven by trying to break it"
+    )
+    parallelism: int = Field(default=32, ge=1, le=1000, description="incidents worked on at the same time")
+    shutdown_seconds: Seconds = Field(
+        default=10.0, description="how long running reconciles may finish on SIGTERM"
+    )
+    protected_namespaces: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=("kube-system", "kube-public", "kube-node-lease"),
+        description="nothing in these is ever touched; the operator's own namespace is one of them",
+    )
+
+    # Servers
+    http_host: str = "0.0.0.0"  # noqa: S104 - probes and Prometheus come from outside the pod
+    http_port: Port = Field(default=8080, description="probes and metrics; 0 picks a free port")
+    receiver_port: Port | None = Field(
+        default=None, description="HTTPS receiver of audit events; unset: none"
+    )
+    tls_cert_file: Path | None = None
+    tls_key_file: Path | None = None
+    receiver_token_file: Path | None = Field(default=None, description="bearer tokens, one a line")
+
+    # Evidence. Credentials are no setting: they are in files, or in the store's usual environment variables.
+    evidence_url: str | None = Field(
+        default=None,
+        description="where evidence is stored: file:///directory, s3://bucket/prefix, gs://… or az://…; "
+        "unset: none is, and incidents say so",
+    )
+    evidence_endpoint: str | None = Field(
+        default=None, description="URL of an S3-compatible server; unset: Amazon's"
+    )
+    evidence_region: str | None = Field(default=None, description="S3 region; unset: $AWS_REGION")
+    evidence_credentials_dir: Path | None = Field(
+        default=None, description="directory with access-key-id, secret-access-key and perhaps session-token"
+    )
+    evidence_log_bytes: int = Field(
+        default=256 * 1024, ge=1024, le=16 * 1024 * 1024, description="newest part of a container's log kept"
+    )
+    evidence_bytes: int = Field(
+        default=32 * 1024 * 1024, ge=1024 * 1024, le=1024 * 1024 * 1024, description="most of one collection"
+    )
+
+    # Logs
+    log_format: Literal["json", "console"] = "json"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _split_namespaces(cls, values: dict[str, object]) -> dict[str, object]:
+        """`STANCH_PROTECTED_NAMESPACES=a,b` is what a person writes in a manifest."""
+        given = values.get("protected_namespaces")
+        if isinstance(given, str):
+            names = tuple(name.strip() for name in given.split(",") if name.strip())
+            return values | {"protected_namespaces": names}
+        return values
+
+    @model_validator(mode="after")
+    def _check_timings(self) -> Self:
+        if not self.retry_seconds < self.renew_deadline_seconds < self.lease_seconds:
+            raise ValueError(
+                "retry_seconds < renew_deadline_seconds < lease_seconds must hold, got "
+                f"{self.retry_seconds} / {self.renew_deadline_seconds} / {self.lease_seconds}: "
+                "otherwise two leaders could write at the same time"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_receiver(self) -> Self:
+        needed = (self.tls_cert_file, self.tls_key_file, self.receiver_token_file)
+        if self.receiver_port is not None and None in needed:
+            raise ValueError("receiver_port needs tls_cert_file, tls_key_file and receiver_token_file")
+        return self
+
+    @property
+    def all_protected_namespaces(self) -> frozenset[str]:
+        return frozenset({*self.protected_namespaces, self.namespace})

@@ -1,0 +1,84 @@
+"""The conditions of an AIIncident and the one place that sets them.
+
+Conventions: https://github.com/kubernetes/community/blob/master/contributors/devel/sig-architecture/api-conventions.md#typical-status-properties
+`Ready`, `Reconciling` and `Stalled` are kstatus's:
+https://github.com/kubernetes-sigs/cli-utils/blob/master/pkg/kstatus/README.md
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from stanch.api.v1alpha1.status import Condition
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+ACCEPTED = "Accepted"
+EVIDENCE_COLLECTED = "EvidenceCollected"
+CONTAINED = "Contained"
+HELD = "Held"
+CONTESTED = "Contested"
+RELEASED = "Released"
+READY = "Ready"
+RECONCILING = "Reconciling"
+STALLED = "Stalled"
+
+TYPES = {
+    ACCEPTED: "the incident is valid and its plan can be carried out and undone",
+    EVIDENCE_COLLECTED: "what was in force and what was logged is stored, all of it",
+    CONTAINED: "every required step is seen to be effective",
+    HELD: "admission denies what would undo the containment",
+    CONTESTED: "somebody or something tried to undo the containment",
+    RELEASED: "what was changed has been given back",
+    READY: "the incident is in the state its spec asks for",
+    RECONCILING: "Stanch is working on it",
+    STALLED: "Stanch cannot go on without a person",
+}
+
+EVIDENCE_REASONS = frozenset(
+    {"EvidenceCollected", "EvidenceIncomplete", "EvidenceNotConfigured", "EvidenceNotStored"}
+)
+
+Truth = Literal["True", "False", "Unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Say:
+    """One condition as it is now; when it last changed is worked out from what was said before."""
+
+    type: str
+    status: Truth
+    reason: str
+    message: str = ""
+
+
+def find(conditions: tuple[Condition, ...], type_: str) -> Condition | None:
+    return next((condition for condition in conditions if condition.type == type_), None)
+
+
+def is_true(conditions: tuple[Condition, ...], type_: str) -> bool:
+    condition = find(conditions, type_)
+    return condition is not None and condition.status == "True"
+
+
+def merge(
+    old: tuple[Condition, ...], said: list[Say], generation: int | None, now: datetime
+) -> tuple[Condition, ...]:
+    """All that is said now. `lastTransitionTime` moves only when `status` does."""
+    merged = []
+    for say in said:
+        before = find(old, say.type)
+        since = before.last_transition_time if before and before.status == say.status else now
+        merged.append(
+            Condition(
+                type=say.type,
+                status=say.status,
+                observed_generation=generation,
+                last_transition_time=since,
+                reason=say.reason,
+                message=say.message,
+            )
+        )
+    return tuple(merged)

@@ -1,0 +1,3 @@
+module stanch.dev/sandbox/modelserver
+
+go 1.26.0

@@ -1,0 +1,134 @@
+"""What a policy's status says."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
+
+import pytest
+
+from stanch.actions.protocol import Ask, Refusal
+from stanch.actions.registry import ACTIONS
+from stanch.api.v1alpha1.incident import Target, TargetKind
+from stanch.api.v1alpha1.policy import PolicyIncident
+from stanch.api.v1alpha1.steps import Step
+from stanch.policies.state import Found, Matched, impossible, status_of
+from stanch.status import conditions
+from tests.unit.policies.made import cluster, own, selector
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+LLM = Matched("chat", "Deployment", "llm")
+NIGHTLY = Matched("chat", "CronJob", "nightly")
+STOP: dict[str, Any] = {"scaleToZero": {}}
+SUSPEND: dict[str, Any] = {"suspend": {}}
+KEEP: dict[str, Any] = {"collectEvidence": {}}
+KEEP_ONE: dict[str, Any] = {"quarantine": {"pods": ["llm-0"]}}
+
+
+@pytest.mark.parametrize(
+    ("kinds", "steps", "found", "reason"),
+    [
+        ((), [STOP], (LLM,), None),
+        ((), [STOP], (), None),
+        ((), [STOP], (LLM, NIGHTLY), "StepImpossible"),
+        (("Deployment",), [STOP], (NIGHTLY,), None),
+        (("Deployment", "CronJob"), [STOP], (), "StepImpossible"),
+        (("Deployment", "CronJob"), [STOP | {"optional": True}, SUSPEND | {"optional": True}], (), None),
+        (("CronJob",), [STOP | {"optional": True}], (), "StepImpossible"),
+        (("CronJob",), [KEEP, STOP | {"onFailure": "Continue"}], (), "StepImpossible"),
+        (("CronJob",), [KEEP], (), None),
+        (("Deployment",), [STOP, KEEP_ONE], (), "StepTooLate"),
+        (("Deployment",), [KEEP_ONE, STOP], (), None),
+        (("Deployment",), [STOP, {"scaleToZero": {"terminate": "Immediate"}}], (), "DuplicateStep"),
+    ],
+)
+def test_a_plan_that_would_only_be_refused_is_not_ready(
+    kinds: tuple[str, ...], steps: list[dict[str, Any]], found: tuple[Matched, ...], reason: str | None
+) -> None:
+    policy = own(selector=selector(*kinds), steps=steps)
+    problem = impossible(policy, Found(frozenset(found)))
+    assert (problem.reason if problem else None) == reason
+    status = status_of(policy, Found(frozenset(found)), NOW)
+    assert conditions.is_true(status.conditions, conditions.READY) == (reason is None)
+    assert conditions.is_true(status.conditions, conditions.STALLED) == (reason is not None)
+
+
+def test_a_policy_of_a_protected_namespace_contains_nothing() -> None:
+    found = Found(protected=frozenset({"chat"}))
+    problem = impossible(own(), found)
+    assert problem is not None
+    assert problem.reason == "NamespaceProtected"
+    assert impossible(cluster(), found) is None
+
+
+def test_a_step_newer_than_the_operator() -> None:
+    policy = own()
+    spec = policy.spec.model_copy(update={"steps": (Step(),)})
+    problem = impossible(policy.model_copy(update={"spec": spec}), Found())
+    assert problem is not None
+    assert problem.reason == "UnknownStep"
+
+
+def test_lists_are_bounded_and_counts_are_not() -> None:
+    workloads = frozenset(Matched("chat", "Deployment", f"llm-{number:03}") for number in range(300))
+    incidents = tuple(
+        PolicyIncident(namespace="chat", name=f"i-{number:03}", phase="Contained", generation=1)
+        for number in range(300)
+    )
+    status = status_of(own(), Found(workloads, incidents), NOW)
+    assert (status.matched_workloads, status.active_incidents) == (300, 300)
+    assert (len(status.workloads), len(status.incidents)) == (20, 20)
+    assert status.workloads[0] == "Deployment chat/llm-000"
+
+
+@pytest.mark.parametrize(("generation", "replaced"), [(1, None), (2, True)])
+def test_who_follows_an_earlier_plan_is_told(generation: int, replaced: bool | None) -> None:  # noqa: FBT001
+    follower = PolicyIncident(
+        namespace="chat", name="leak", phase="Contained", generation=generation, replaced=replaced
+    )
+    status = status_of(own(metadata={"generation": 2}), Found(frozenset({LLM}), (follower,)), NOW)
+    ready = conditions.find(status.conditions, conditions.READY)
+    assert ready is not None
+    assert ready.message == (
+        "selects 1 workload, 1 active incident, 1 of them by an earlier generation than 2: "
+        "an incident keeps the plan it began with"
+    )
+
+
+def test_what_has_not_changed_is_not_written_again() -> None:
+    policy = own()
+    first = status_of(policy, Found(frozenset({LLM})), NOW)
+    again = status_of(
+        policy.model_copy(update={"status": first}), Found(frozenset({LLM})), NOW + timedelta(hours=1)
+    )
+    assert again == first
+    assert first.observed_generation == 1
+
+
+NEEDED: dict[str, Any] = {"rollback": {"to": {"lastKnownGood": True}}, "quarantine": {"pods": ["llm-0"]}}
+
+
+class Empty:
+    """A cluster with nothing in it."""
+
+    async def get(self, _ref: object) -> None:
+        return None
+
+    async def list(self, *_args: object, **_selectors: object) -> list[object]:
+        return []
+
+
+@pytest.mark.parametrize("kind", TargetKind)
+@pytest.mark.parametrize(
+    "step", [step for step in Step.model_fields if step not in {"on_failure", "timeout", "optional"}]
+)
+async def test_the_kinds_an_action_names_are_those_it_does_not_refuse(step: str, kind: TargetKind) -> None:
+    made = Step.model_validate({step: NEEDED.get(step, {})}).member
+    assert made is not None
+    action = ACTIONS[made.action]
+    api_version = "batch/v1" if kind in {"Job", "CronJob"} else "apps/v1"
+    target = Target.model_validate({"apiVersion": api_version, "kind": kind, "name": "llm"})
+    ask = Ask("leak", "uid", "chat", target, made, NOW, timedelta(minutes=1))
+    refusal = action.plan(await action.observe(cast("Any", Empty()), ask), ask)
+    assert isinstance(refusal, Refusal)
+    assert (refusal.reason == "TargetNotFound") == (kind in action.kinds)

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from pydantic import ValidationError
+from typer.testing import CliRunner
+
+from stanch.cli import app
+from stanch.settings import Settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_without_any_setting_the_operator_can_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("POD_NAMESPACE", raising=False)
+    settings = Settings()
+    assert settings.namespace == "stanch-system"
+    assert (settings.lease_seconds, settings.renew_deadline_seconds, settings.retry_seconds) == (15, 10, 2)
+
+
+def test_every_process_has_an_identity_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POD_NAME", "stanch-0")
+    one, two = Settings(), Settings()
+    assert one.identity.startswith("stanch-0_")
+    assert one.identity != two.identity
+
+
+def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STANCH_SWEEP_SECONDS", "7")
+    monkeypatch.setenv("STANCH_PROTECTED_NAMESPACES", "kube-system, payments")
+    monkeypatch.setenv("POD_NAMESPACE", "sre")
+    settings = Settings()
+    assert settings.sweep_seconds == 7
+    assert settings.all_protected_namespaces == {"kube-system", "payments", "sre"}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"lease_seconds": 5},
+        {"retry_seconds": 12},
+        {"sweep_seconds": 0},
+        {"sweep_seconds": float("inf")},
+        {"http_port": 70_000},
+        {"parallelism": 0},
+        {"receiver_port": 8443},
+        {"log_level": "loud"},
+        {"unknown": 1},
+    ],
+)
+def test_a_setting_that_cannot_work_is_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        Settings.model_validate(wrong)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--lease-seconds", "5"], "two leaders could write at the same time"),
+        (["--http-port", "70000"], "http_port"),
+        (["--log-level", "loud"], "log_level"),
+    ],
+)
+def test_stanch_run_tells_what_is_wrong_with_a_flag(arguments: list[str], told: str) -> None:
+    result = CliRunner().invoke(app, ["run", *arguments])
+    assert result.exit_code == 2
+    assert told in result.output
+    assert "Traceback" not in result.output
+
+
+def test_stanch_run_without_a_cluster_says_what_to_do(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["run", "--kubeconfig", str(tmp_path / "none")])
+    assert result.exit_code == 2
+    assert "does not exist; give --kubeconfig" in result.output
