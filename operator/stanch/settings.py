@@ -79,15 +79,55 @@ class Settings(BaseSettings):
         description="nothing in these is ever touched; the operator's own namespace is one of them",
     )
 
+    # Guardrails for every policy; where a policy has its own, the stricter holds
+    protected_labels: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=("stanch.dev/protected=true",),
+        description="a workload with any of these labels is never touched",
+    )
+    scope_label: str | None = Field(
+        default=None,
+        description="key=value that a namespace has to carry; unset: every namespace is in scope",
+    )
+    max_concurrent: int | None = Field(
+        default=None, ge=1, description="containments at one time that nobody approved; unset: no limit"
+    )
+    storm_containments: int | None = Field(
+        default=None, ge=1, description="containments that may begin unapproved within storm_seconds"
+    )
+    storm_seconds: Seconds = Field(default=600.0, description="the window of storm_containments")
+
+    # Signals
+    signal_credentials_file: Path | None = Field(
+        default=None, description="YAML: who may send alerts to the receiver, for which namespaces"
+    )
+    signal_client_ca_file: Path | None = Field(
+        default=None, description="CA whose client certificates the receiver accepts, and demands"
+    )
+    alertmanager_url: str | None = Field(
+        default=None, description="Alertmanager, asked for what a truncated notification left out"
+    )
+    alertmanager_token_file: Path | None = Field(default=None, description="bearer token for Alertmanager")
+    prometheus_url: str | None = Field(
+        default=None, description="Prometheus, polled for triggers; unset: alerts come by the receiver alone"
+    )
+    prometheus_token_file: Path | None = Field(default=None, description="bearer token for Prometheus")
+    prometheus_ca_file: Path | None = Field(default=None, description="CA of Prometheus; unset: the system's")
+    prometheus_interval_seconds: Seconds = Field(default=15.0, description="how often triggers are evaluated")
+    prometheus_timeout_seconds: Seconds = Field(
+        default=10.0, description="until one round of queries is given up"
+    )
+
     # Servers
     http_host: str = "0.0.0.0"  # noqa: S104 - probes and Prometheus come from outside the pod
     http_port: Port = Field(default=8080, description="probes and metrics; 0 picks a free port")
     receiver_port: Port | None = Field(
-        default=None, description="HTTPS receiver of audit events; unset: none"
+        default=None, description="HTTPS receiver of audit events and alerts; unset: none"
     )
     tls_cert_file: Path | None = None
     tls_key_file: Path | None = None
-    receiver_token_file: Path | None = Field(default=None, description="bearer tokens, one a line")
+    receiver_token_file: Path | None = Field(
+        default=None, description="bearer tokens for audit events, one a line"
+    )
 
     # Evidence. Credentials are no setting: they are in files, or in the store's usual environment variables.
     evidence_url: str | None = Field(
@@ -115,13 +155,14 @@ class Settings(BaseSettings):
 
     @model_validator(mode="before")
     @classmethod
-    def _split_namespaces(cls, values: dict[str, object]) -> dict[str, object]:
+    def _split_lists(cls, values: dict[str, object]) -> dict[str, object]:
         """`STANCH_PROTECTED_NAMESPACES=a,b` is what a person writes in a manifest."""
-        given = values.get("protected_namespaces")
-        if isinstance(given, str):
-            names = tuple(name.strip() for name in given.split(",") if name.strip())
-            return values | {"protected_namespaces": names}
-        return values
+        lists = {
+            name: tuple(part.strip() for part in given.split(",") if part.strip())
+            for name in ("protected_namespaces", "protected_labels")
+            if isinstance(given := values.get(name), str)
+        }
+        return values | lists
 
     @model_validator(mode="after")
     def _check_timings(self) -> Self:
@@ -135,9 +176,12 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _check_receiver(self) -> Self:
-        needed = (self.tls_cert_file, self.tls_key_file, self.receiver_token_file)
-        if self.receiver_port is not None and None in needed:
-            raise ValueError("receiver_port needs tls_cert_file, tls_key_file and receiver_token_file")
+        speaks = self.receiver_token_file or self.signal_credentials_file
+        if self.receiver_port is not None and not (self.tls_cert_file and self.tls_key_file and speaks):
+            raise ValueError(
+                "receiver_port needs tls_cert_file, tls_key_file, and receiver_token_file (audit events) or "
+                "signal_credentials_file (alerts)"
+            )
         return self
 
     @property

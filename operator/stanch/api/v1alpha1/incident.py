@@ -148,6 +148,7 @@ class Approval(ApiModel):
         description="status.plan.hash of the plan that is approved: another plan needs another approval"
     )
     by: str = Field(min_length=1, max_length=253, description="the approver's own user name")
+    comment: str | None = Field(default=None, max_length=1024)
 
 
 class AIIncidentSpec(ApiModel):

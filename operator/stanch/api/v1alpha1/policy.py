@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, ClassVar, Literal
 
@@ -79,14 +80,24 @@ class Comparison(ApiModel):
     value: Number
 
 
+class Silenced(StrEnum):
+    CONTAIN = "Contain"
+    IGNORE = "Ignore"
+
+
 class AlertTrigger(ApiModel):
     """Fires on an alert that matches all matchers."""
 
     matchers: tuple[Matcher, ...] = items(20, min_length=1)
+    silenced: Silenced = Field(
+        default=Silenced.CONTAIN,
+        description="whether an alert that is silenced in Alertmanager still contains: a silence is about "
+        "being told, not about the workload",
+    )
 
 
 class PrometheusTrigger(Comparison):
-    """Fires when the query's one sample has compared true for some time."""
+    """Fires when a sample of the query has compared true for some time. Its labels tell the target."""
 
     query: Query
     for_: Duration | None = Field(default=None, alias="for")
@@ -96,12 +107,18 @@ class Trigger(ApiModel):
     """What opens an incident, and how it is graded."""
 
     model_config = ConfigDict(
-        json_schema_extra=exactly_one("a trigger", beside=("name", "category", "severity"))
+        json_schema_extra=exactly_one("a trigger", beside=("name", "category", "severity", "metrics"))
     )
 
     name: ShortName
     category: Category
     severity: Severity
+    metrics: tuple[Query, ...] = items(
+        10,
+        unique=True,
+        default=(),
+        description="selectors of the series it lives on: while one has none, the trigger is Inactive",
+    )
     alert: AlertTrigger | None = None
     prometheus: PrometheusTrigger | None = None
 
@@ -125,14 +142,34 @@ class ApprovalRule(ApiModel):
     required: ApprovalRequired = ApprovalRequired.NEVER
     severity: Severity | None = Field(default=None, description="with required: AtOrAbove")
     four_eyes: bool = Field(default=False, description="whoever asked for the plan cannot approve it")
-    expires: Duration = "30m"
+    expires: Duration = Field(default="30m", description="how long an approval may wait to be acted on")
+
+
+class Storm(ApiModel):
+    """The storm breaker: so many containments begin by themselves in the window, the next ask a person."""
+
+    containments: int = Field(ge=1, le=10000)
+    within: Duration = "10m"
+
+
+class Attempts(ApiModel):
+    """How often one workload is contained by itself; each one that recovery was not proven for counts."""
+
+    most: int = Field(ge=1, le=100)
+    within: Duration = "24h"
 
 
 class Guardrails(ApiModel):
+    """What a containment that nobody approved has to pass. One that is tripped makes it await approval."""
+
     approval: ApprovalRule | None = None
     max_concurrent: int | None = Field(default=None, ge=1, le=1000, description="containments at one time")
+    storm: Storm | None = None
+    attempts: Attempts | None = None
     cooldown: Duration | None = Field(
-        default=None, description="how long after a containment triggers are ignored"
+        default=None,
+        description="how long after a containment triggers are ignored for its workload; longer than the "
+        "window of their queries",
     )
     capacity_floor: Percentage | None = Field(
         default=None, description="share of the serving replicas that must stay"
@@ -234,6 +271,10 @@ class TriggerStatus(ApiModel):
     name: str = Field(max_length=63)
     state: TriggerState
     message: str | None = Field(default=None, max_length=1024)
+    last_signal_at: datetime | None = Field(default=None, description="when it last fired")
+    last_signal: str | None = Field(
+        default=None, max_length=1024, description="what came of that: an incident, or why there is none"
+    )
 
 
 class PolicyIncident(ApiModel):

@@ -180,6 +180,31 @@ class Contested(ApiModel):
     last_what: str = Field(default="", max_length=1024)
 
 
+class ApprovalStatus(ApiModel):
+    """What was made of `spec.approval`, once a plan needs one."""
+
+    plan_hash: str = Field(max_length=64)
+    by: str = Field(max_length=253)
+    at: datetime = Field(description="when it was given, by the API server's clock")
+    expires_at: datetime
+    used_at: datetime | None = Field(default=None, description="when containment began by it")
+
+
+class SignalsStatus(ApiModel):
+    """The alerts and samples that this incident stands for: repeats are merged here."""
+
+    count: int = Field(default=0, description="how often one came in firing")
+    firing: tuple[Annotated[str, Field(max_length=253)], ...] = Field(
+        default=(), max_length=50, description="fingerprints of those that fire now"
+    )
+    flaps: int = Field(default=0, description="how often one fired again after it had resolved")
+    last_name: str | None = Field(default=None, max_length=253)
+    last_at: datetime | None = None
+    resolved_at: datetime | None = Field(
+        default=None, description="when the last one resolved; a hint, never a proof of recovery"
+    )
+
+
 class TimelineEntry(ApiModel):
     at: datetime
     type: str = Field(max_length=63)
@@ -206,6 +231,8 @@ class AIIncidentStatus(ApiModel):
     plan: PlanStatus | None = None
     steps: tuple[StepStatus, ...] = Field(default=(), max_length=200)
     contested: Contested | None = None
+    approval: ApprovalStatus | None = None
+    signals: SignalsStatus | None = None
     evidence: tuple[EvidenceRecord, ...] = Field(
         default=(), max_length=20, description="where evidence is kept, and what it has to be"
     )
