@@ -11,6 +11,8 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from stanch.api.v1alpha1.policy import Storm
+
 POD_NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -183,6 +185,12 @@ class Settings(BaseSettings):
                 "signal_credentials_file (alerts)"
             )
         return self
+
+    @property
+    def storm(self) -> Storm | None:
+        if self.storm_containments is None:
+            return None
+        return Storm(containments=self.storm_containments, within=f"{self.storm_seconds:.0f}s")
 
     @property
     def all_protected_namespaces(self) -> frozenset[str]:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from stanch.plans.changes import keys_of, lookup, pointer
 
 if TYPE_CHECKING:
-    from stanch.actions.objects import ManagedFields, Obj
+    from stanch.actions.objects import Obj
     from stanch.actions.protocol import Observation
+    from stanch.api.v1alpha1.meta import ManagedFields
 
 UNKNOWN = "an unknown field manager"
 _ALL_OF_IT = ""

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import Field
 
 from stanch.api.v1alpha1.base import ApiModel
+from stanch.api.v1alpha1.meta import ManagedFields
 from stanch.api.v1alpha1.status import ObjectReference
 from stanch.kube.resources import ObjectRef, Resource
 
@@ -21,16 +22,6 @@ class OwnerReference(ApiModel):
     name: str
     uid: str
     controller: bool = False
-
-
-class ManagedFields(ApiModel):
-    """metadata.managedFields: who set which fields, when."""
-
-    manager: str = ""
-    operation: str = ""
-    time: datetime | None = None
-    subresource: str = ""
-    fields_v1: Json = Field(default_factory=dict, alias="fieldsV1")
 
 
 class Meta(ApiModel):

@@ -16,7 +16,7 @@ from stanch.kube.resources import CONTAINMENTHOLDS, NAMESPACES, ObjectRef
 from stanch.plans.changes import pointer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Mapping
 
     from stanch.kube.client import Json, Kube
 
@@ -33,6 +33,8 @@ class Standing:
     held: Held
     ending: bool = False
     """Whether the namespace is being deleted: nothing can be created in it any more."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """The namespace's."""
 
 
 @dataclass
@@ -47,7 +49,7 @@ class HoldKeeper:
 
     async def read(self, namespace: str) -> Standing:
         space, hold = await asyncio.gather(self._namespace(namespace), self._hold(namespace))
-        return Standing(_holding(space), hold.spec.entries() if hold else {}, _ending(space))
+        return Standing(_holding(space), hold.spec.entries() if hold else {}, _ending(space), _labels(space))
 
     async def ensure(self, namespace: str, wanted: Held) -> Standing:
         """Label the namespace, then make the entries stand. Raises Retry while one of them is given back."""
@@ -138,7 +140,11 @@ class HoldKeeper:
 
 
 def _holding(namespace: Json) -> bool:
-    return bool((namespace["metadata"].get("labels") or {}).get(HOLDING_LABEL) == "true")
+    return _labels(namespace).get(HOLDING_LABEL) == "true"
+
+
+def _labels(namespace: Json) -> Mapping[str, str]:
+    return namespace["metadata"].get("labels") or {}
 
 
 def _ending(namespace: Json) -> bool:

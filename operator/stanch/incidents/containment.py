@@ -5,11 +5,8 @@ The order is the promise: try out, then record (status), then hold, then change,
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from stanch.actions.order import too_late
 from stanch.actions.registry import ACTIONS
 from stanch.api.v1alpha1.hold import HeldEntry, Rule, hold_key
 from stanch.api.v1alpha1.incident import FINALIZER, AIIncident
@@ -17,8 +14,6 @@ from stanch.api.v1alpha1.status import PlannedStep, PlanStatus, StepState, StepS
 from stanch.api.v1alpha1.steps import OnFailure
 from stanch.holds import entries as holds
 from stanch.incidents.facts import (
-    BUILT_IN,
-    INLINE,
     Act,
     AddFinalizer,
     Decision,
@@ -31,8 +26,10 @@ from stanch.incidents.facts import (
     only_looks,
     settled,
 )
+from stanch.incidents.gate import Gate, passed
 from stanch.incidents.journal import FAILED, Progress, Turn, advance, next_turn
 from stanch.incidents.record import key_of, ref_of
+from stanch.incidents.refusals import SAME_KEY, Rejection, duplicate, inadmissible, refusal, source, too_large
 from stanch.incidents.story import Told, tell
 from stanch.plans.hash import plan_hash
 from stanch.status import conditions
@@ -44,18 +41,13 @@ if TYPE_CHECKING:
 
     from stanch.api.v1alpha1.hold import Held
     from stanch.api.v1alpha1.incident import Target
-    from stanch.api.v1alpha1.status import AIIncidentStatus, StepStatus
+    from stanch.api.v1alpha1.status import StepStatus
 
 _AT_ONCE = 3
-_LARGEST_STATUS = 512 * 1024
 _SLOWEST_PUTTING_RIGHT = 30.0
+PLAN_AGAIN_SECONDS = 300.0
+"""How old a plan that awaits approval may get before it is made anew. An approval has it made at once."""
 _STOPPED = hold_key(Rule.STOPPED, "")
-
-
-@dataclass(frozen=True, slots=True)
-class Rejection:
-    reason: str
-    message: str
 
 
 def decide(facts: Facts, now: datetime, limits: Limits) -> Decision:
@@ -63,20 +55,21 @@ def decide(facts: Facts, now: datetime, limits: Limits) -> Decision:
     if _was_rejected(incident):
         return Decision(acts=_unbind(incident))
     items = items_of(incident, evidence=limits.evidence, policy=facts.policy)
-    rejection = _inadmissible(facts, items, limits)
-    if rejection:
-        return _reject(facts, rejection, (), None, now)
+    wrong = duplicate(facts) or inadmissible(facts, items, limits)
+    if wrong:
+        return _reject(facts, wrong, (), None, now)
     progress = _in_turn(facts, items, now)
     plan = _plan(facts, items, progress)
-    rejection = _refusal(facts, items, progress)
-    if rejection:
-        return _reject(facts, rejection, progress, plan, now)
+    wrong = refusal(facts, items, progress)
+    if wrong:
+        return _reject(facts, wrong, progress, plan, now)
     tries = tuple(attempt for step in progress for attempt in step.tries)
-    if only_looks(facts):
-        return Decision(acts=tries) if tries else _show(facts, progress, plan, now)
     if tries:
         return Decision(acts=tries)
-    return _go_on(facts, items, progress, plan, now, limits)
+    gate = passed(facts, plan, now, limits)
+    if only_looks(facts) or gate.waits:
+        return _show(facts, progress, plan, gate, now)
+    return _go_on(facts, items, progress, plan, gate, now, limits)
 
 
 def _go_on(  # noqa: PLR0913, PLR0917 - what was found, and what the decision is a function of
@@ -84,6 +77,7 @@ def _go_on(  # noqa: PLR0913, PLR0917 - what was found, and what the decision is
     items: Sequence[Item],
     progress: Sequence[Progress],
     plan: PlanStatus,
+    gate: Gate,
     now: datetime,
     limits: Limits,
 ) -> Decision:
@@ -102,12 +96,13 @@ def _go_on(  # noqa: PLR0913, PLR0917 - what was found, and what the decision is
             course=Course(),
             hold_stands=all(keys[step.entry.id] <= mine for step in progress if not step.begins),
             contests=(*facts.contests, *(contest for step in progress for contest in step.contests)),
+            gate=gate,
         ),
         now,
     )
-    too_large = _too_large(facts.incident, told)
-    if too_large:
-        return _reject(facts, too_large, (), None, now)
+    wrong = too_large(facts.incident, told)
+    if wrong:
+        return _reject(facts, wrong, (), None, now)
     acts: list[Act] = [] if hold_stands else [EnsureHold(_wanted_hold(facts, keys.values(), now))]
     waits = [_putting_right_waits(step, now) for step in progress]
     acts += [act for step, wait in zip(progress, waits, strict=True) if wait <= 0 for act in step.changing]
@@ -144,22 +139,10 @@ def _in_turn(facts: Facts, items: Sequence[Item], now: datetime) -> list[Progres
     return progress
 
 
-def _too_large(incident: AIIncident, told: AIIncidentStatus) -> Rejection | None:
-    """Before anything is written: what the record takes, and a half more for what will be told in it."""
-    size = len(json.dumps(told.wire(), ensure_ascii=False).encode())
-    if incident.status.steps or size <= _LARGEST_STATUS * 2 // 3:
-        return None
-    return Rejection(
-        "PlanTooLarge",
-        f"the undo records of this plan take {size // 1024} KiB, and with what will be told of it more "
-        f"than the {_LARGEST_STATUS // 1024} KiB that a status may have; name fewer targets in one incident",
-    )
-
-
 def _so_far(facts: Facts, entry: StepStatus) -> StepStatus:
     """Before our own hold stands, what another incident holds down may be given back any moment."""
-    begun = any(old.id == entry.id and old.applied_at is not None for old in facts.incident.status.steps)
-    if begun or entry.state not in (StepState.APPLIED, StepState.EFFECTIVE):
+    applied = any(old.id == entry.id and old.applied_at is not None for old in facts.incident.status.steps)
+    if applied or entry.state not in (StepState.APPLIED, StepState.EFFECTIVE):
         return entry
     waiting = {"state": StepState.RECORDED, "reason": "HoldPending", "message": "the hold is not written yet"}
     return entry.model_copy(update=waiting | {"applied_at": None, "effective_at": None})
@@ -175,65 +158,11 @@ def _was_rejected(incident: AIIncident) -> bool:
     )
 
 
-def _inadmissible(facts: Facts, items: Sequence[Item], limits: Limits) -> Rejection | None:
-    namespace = facts.incident.metadata.namespace
-    if namespace in limits.protected_namespaces:
-        return Rejection(
-            "NamespaceProtected",
-            f"namespace {namespace} is protected by the operator's settings; nothing in it is contained",
-        )
-    no_choice = facts.choice.refusal
-    if no_choice is not None and not settled(facts.incident):
-        return Rejection(no_choice.reason, no_choice.message)
-    ref = facts.incident.spec.policy_ref
-    if ref is not None and facts.policy is None:  # never the built-in plan in its place
-        return Rejection("PolicyNotFound", f"spec.policyRef: there is no {ref.kind} {ref.name}")
-    unknown = [item.id for item in items if item.action not in ACTIONS]
-    if unknown:
-        return Rejection(
-            "UnknownStep", f"step {unknown[0]} is newer than this operator; upgrade the operator"
-        )
-    actions = [item.action for item in items if item.target == facts.incident.spec.targets[0]]
-    twice = next((action for action in actions if actions.count(action) > 1), None)
-    if twice:
-        return Rejection(
-            "DuplicateStep", f"{twice} stands in {_source(facts)} more than once; once is enough"
-        )
-    wrong = too_late([item.step for item in items if item.target == facts.incident.spec.targets[0]])
-    return Rejection("StepTooLate", wrong) if wrong else None
-
-
-def _refusal(facts: Facts, items: Sequence[Item], progress: Sequence[Progress]) -> Rejection | None:
-    """A refused step that the plan does not go on without, before anything was written."""
-    if any(entry.changes for entry in facts.incident.status.steps):
-        return None
-    refused = [
-        (item, step.entry)
-        for item, step in zip(items, progress, strict=True)
-        if step.entry.state is StepState.REFUSED
-    ]
-    needed = [
-        (item, entry)
-        for item, entry in refused
-        if not entry.optional and item.step.on_failure is not OnFailure.CONTINUE
-    ]
-    essential = [item for item in items if ACTIONS[item.action].essential] or items
-    nothing_left = {item.id for item in essential} <= {item.id for item, _ in refused}
-    if not needed and not nothing_left:
-        return None
-    item, entry = (needed or refused)[0]
-    return Rejection(
-        entry.reason,
-        f"{entry.action} of {item.target.kind} {facts.incident.metadata.namespace}/{item.target.name}: "
-        f"{entry.message}",
-    )
-
-
 def _plan(facts: Facts, items: Sequence[Item], progress: Sequence[Progress]) -> PlanStatus:
     """The plan as it was first made; what was made of each target later is in the journal."""
     standing = facts.incident.status.plan
-    begun = any(entry.state is not StepState.PLANNED for entry in facts.incident.status.steps)
-    if standing is not None and begun and settled(facts.incident):
+    written = any(entry.state is not StepState.PLANNED for entry in facts.incident.status.steps)
+    if standing is not None and written and settled(facts.incident):
         return standing
     steps = tuple(
         PlannedStep(
@@ -247,14 +176,7 @@ def _plan(facts: Facts, items: Sequence[Item], progress: Sequence[Progress]) -> 
     policy = facts.policy
     from_policy = policy.steps if policy is not None and not facts.incident.spec.steps else ()
     name = plan_hash(steps, from_policy)
-    return PlanStatus(hash=name, source=_source(facts), policy=policy, steps=steps)
-
-
-def _source(facts: Facts) -> str:
-    policy = facts.policy
-    if facts.incident.spec.steps:
-        return INLINE
-    return f"{policy} generation {policy.generation}" if policy is not None else BUILT_IN
+    return PlanStatus(hash=name, source=source(facts), policy=policy, steps=steps)
 
 
 def _standing(facts: Facts) -> frozenset[str]:
@@ -298,13 +220,29 @@ def _putting_right_waits(step: Progress, now: datetime) -> float:
     return pause - (now - step.entry.contested_at).total_seconds()
 
 
-def _show(facts: Facts, progress: Sequence[Progress], plan: PlanStatus, now: datetime) -> Decision:
-    """A dry run: the plan with its diff, and nothing written but this status."""
-    steps = tuple(
+def _show(
+    facts: Facts, progress: Sequence[Progress], plan: PlanStatus, gate: Gate, now: datetime
+) -> Decision:
+    """A dry run, or what a person is to approve: the plan with its diff, and nothing else is written."""
+    if only_looks(facts):
+        steps = _shown(progress, "DryRun")
+        return Decision(tell(facts, Told(steps=steps, plan=plan, course=Course(dry_run=True)), now))
+    told = Told(
+        steps=_shown(progress, conditions.AWAITING_APPROVAL),
+        plan=plan,
+        course=Course(awaiting=True),
+        problem=gate.why,
+        gate=gate,
+    )
+    return Decision(tell(facts, told, now), look_again=PLAN_AGAIN_SECONDS)
+
+
+def _shown(progress: Sequence[Progress], reason: str) -> tuple[StepStatus, ...]:
+    return tuple(
         step.entry.model_copy(
             update={
                 "state": StepState.PLANNED,
-                "reason": "DryRun",
+                "reason": reason,
                 "message": _would(step),
                 "changes": (),
                 "condemned": (),
@@ -317,7 +255,6 @@ def _show(facts: Facts, progress: Sequence[Progress], plan: PlanStatus, now: dat
         else step.entry
         for step in progress
     )
-    return Decision(tell(facts, Told(steps=steps, plan=plan, course=Course(dry_run=True)), now))
 
 
 def _would(step: Progress) -> str:
@@ -338,8 +275,8 @@ def _reject(
     told = Told(
         steps=refused,
         plan=plan,
-        course=Course(rejected=True),
-        problem=f"{rejection.message}",
+        course=Course(rejected=True, duplicate=rejection.reason == SAME_KEY),
+        problem=rejection.message,
         reason=rejection.reason,
     )
     return Decision(tell(facts, told, now), _unbind(facts.incident))

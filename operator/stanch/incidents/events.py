@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from stanch.api.v1alpha1.incident import AIIncident
 
-_WARNINGS = {Phase.CONTAINMENT_FAILED, Phase.PARTIALLY_CONTAINED, Phase.REJECTED}
+_WARNINGS = {Phase.AWAITING_APPROVAL, Phase.CONTAINMENT_FAILED, Phase.PARTIALLY_CONTAINED, Phase.REJECTED}
 _TOLD_STEPS = {
     StepState.EFFECTIVE,
     StepState.INEFFECTIVE,
@@ -56,6 +56,7 @@ def notes(old: AIIncidentStatus, new: AIIncidentStatus) -> list[Note]:
             )
     if new.contested and new.contested != old.contested:
         told.append(Note("Warning", "Contested", contested_line(new.contested)))
+    told += _approval(old, new)
     held = conditions.find(new.conditions, conditions.HELD)
     was_held = conditions.find(old.conditions, conditions.HELD)
     if (
@@ -68,6 +69,17 @@ def notes(old: AIIncidentStatus, new: AIIncidentStatus) -> list[Note]:
         type_: Literal["Normal", "Warning"] = "Warning" if new.phase in _WARNINGS else "Normal"
         told.append(Note(type_, str(new.phase), new.summary or str(new.phase)))
     return told
+
+
+def _approval(old: AIIncidentStatus, new: AIIncidentStatus) -> list[Note]:
+    """What became of somebody's approval. That one is awaited, the phase tells."""
+    said = conditions.find(new.conditions, conditions.APPROVED)
+    before = conditions.find(old.conditions, conditions.APPROVED)
+    if said is None or said.reason == conditions.AWAITING_APPROVAL:
+        return []
+    if before is not None and (before.reason, before.message) == (said.reason, said.message):
+        return []
+    return [Note("Normal" if said.status == "True" else "Warning", said.reason, said.message)]
 
 
 def event(incident: AIIncident, note: Note, version: str, now: datetime) -> dict[str, Any]:

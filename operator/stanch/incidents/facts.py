@@ -14,6 +14,7 @@ from stanch.api.v1alpha1.status import Phase, StepState
 from stanch.api.v1alpha1.steps import CollectEvidence, Step, StepMember, default_steps
 from stanch.holds import entries
 from stanch.holds.canary import HoldProof
+from stanch.incidents.guardrails import OwnLimits, Serving
 from stanch.policies.match import Choice
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
         PlanPolicy,
         StepStatus,
     )
+    from stanch.incidents.census import Containment
     from stanch.kube.resources import ObjectRef
 
 Json = dict[str, Any]
@@ -84,6 +86,11 @@ class Limits:
     rejudge_seconds: float = 15.0
     evidence: bool = False
     """Whether there is a place to store evidence: then it is taken first, asked for or not."""
+    protected_labels: frozenset[tuple[str, str]] = frozenset()
+    """A workload with any of these is never touched."""
+    scope_label: tuple[str, str] | None = None
+    """What a namespace has to carry; None: every namespace is in scope."""
+    own: OwnLimits = field(default_factory=OwnLimits)
 
 
 @dataclass(frozen=True)
@@ -94,6 +101,7 @@ class Facts:
     held: Held = field(default_factory=dict)
     ending: bool = False
     """Whether the namespace is being deleted: nothing can be created in it any more."""
+    namespace_labels: Mapping[str, str] = field(default_factory=dict)
     observations: Mapping[str, Observation] = field(default_factory=dict)
     """By step id."""
     siblings: Mapping[str, AIIncident] = field(default_factory=dict)
@@ -106,6 +114,12 @@ class Facts:
     """What errands brought back, by step id: fields of the journal entry."""
     choice: Choice = field(default_factory=Choice)
     """The policy found for an incident that has no plan yet."""
+    serving: Serving = field(default_factory=Serving)
+    """What the policy's workloads serve, where it says how much of that has to stay."""
+    containments: tuple[Containment, ...] = ()
+    """All there are, for guardrails to count."""
+    same_as: str = ""
+    """An older open incident of the namespace with the same dedupKey."""
     proof: HoldProof = field(default_factory=HoldProof)
     contests: tuple[Contest, ...] = ()
     problem: str = ""
@@ -274,8 +288,7 @@ def settled(incident: AIIncident) -> bool:
     plan, spec = incident.status.plan, incident.spec
     if plan is None or incident.status.phase in (None, Phase.REJECTED):
         return False
-    begun = any(step.state not in _NOT_BEGUN for step in incident.status.steps)
-    if not begun and not _looks(spec, plan.policy):
+    if not begun(incident) and not _looks(spec, plan.policy):
         return False
     if (plan.source == INLINE) != bool(spec.steps):
         return False
@@ -327,6 +340,12 @@ def _takes_evidence_first(incident: AIIncident, planned: tuple[Step, ...], *, ev
 
 def action_of(step: Step) -> str:
     return step.member.action if step.member else ""
+
+
+def begun(incident: AIIncident) -> bool:
+    """Whether anything may have been changed for it."""
+    rejected = incident.status.phase is Phase.REJECTED
+    return not rejected and any(step.state not in _NOT_BEGUN for step in incident.status.steps)
 
 
 def only_looks(facts: Facts) -> bool:

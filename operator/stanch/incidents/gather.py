@@ -17,12 +17,15 @@ from stanch.api.v1alpha1.incident import AIIncident
 from stanch.api.v1alpha1.status import ChangeType
 from stanch.holds import entries
 from stanch.incidents.contest import unexplained
-from stanch.incidents.facts import Contest, Facts, Item, items_of, settled
+from stanch.incidents.duplicates import read, same_as
+from stanch.incidents.facts import Contest, Facts, Item, begun, items_of, settled
+from stanch.incidents.guardrails import Serving
 from stanch.incidents.record import key_of, ref_of
 from stanch.incidents.release import wanted
 from stanch.kube.resources import AIINCIDENTS, ObjectRef
 from stanch.policies.choose import choose
 from stanch.policies.match import Choice
+from stanch.policies.selected import serving
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,12 +65,20 @@ async def gather(  # noqa: PLR0913 - what is read, and what this process remembe
         problem=problem,
         seen_at=seen_at,
         errands=errands or {},
+        serving=await _serving(kube, choice),
+        same_as="" if begun(incident) or wanted(incident) else same_as(incident, await read(kube, incident)),
     )
     for _ in range(_LOOKS):
         facts = await _look(kube, keeper, facts, known, now)
         if not _held_by_whom(facts):
             break
     return facts
+
+
+async def _serving(kube: Kube, choice: Choice) -> Serving:
+    if choice.whole is None or choice.guardrails.capacity_floor is None:
+        return Serving()
+    return Serving(await serving(kube, choice.whole))
 
 
 async def _look(
@@ -96,6 +107,7 @@ async def _look(
         holding=standing.holding,
         held=standing.held,
         ending=standing.ending,
+        namespace_labels=standing.labels,
         siblings={name: sibling for name, sibling in siblings.items() if sibling is not None},
         ghosts=frozenset(name for name, sibling in siblings.items() if sibling is None),
     )

@@ -26,6 +26,7 @@ class Hints:
         self._contests: defaultdict[Key, list[Contest]] = defaultdict(list)
         self._problems: dict[Key, str] = {}
         self._errands: dict[Key, Mapping[str, Mapping[str, Any]]] = {}
+        self._plans: dict[Key, tuple[int, datetime]] = {}
 
     def known(self) -> list[Key]:
         return list(self._seen)
@@ -87,7 +88,16 @@ class Hints:
     def errands(self, key: Key) -> Mapping[str, Mapping[str, Any]]:
         return self._errands.get(key, {})
 
+    def plan_shown(self, key: Key, generation: int, now: datetime) -> None:
+        self._plans[key] = generation, now
+
+    def plan_age(self, key: Key, generation: int, now: datetime) -> float | None:
+        """Seconds since the plan of this spec was made; None when it was not by this process."""
+        shown = self._plans.get(key)
+        return (now - shown[1]).total_seconds() if shown and shown[0] == generation else None
+
     def forget(self, key: Key) -> None:
+        self._plans.pop(key, None)
         self._errands.pop(key, None)
         self._doubted.pop(key, None)
         self._seen.pop(key, None)

@@ -23,9 +23,11 @@ from stanch.evidence.take import Collector
 from stanch.holds.canary import Canary
 from stanch.holds.keeper import HoldKeeper
 from stanch.incidents import containment, release
+from stanch.incidents.census import Census
 from stanch.incidents.events import event, notes
-from stanch.incidents.facts import Contest, Decision, Facts, Limits, RemoveFinalizer
+from stanch.incidents.facts import Contest, Decision, Facts, Limits, RemoveFinalizer, begun
 from stanch.incidents.gather import gather
+from stanch.incidents.guardrails import OwnLimits
 from stanch.incidents.hints import Hints
 from stanch.incidents.perform import Performer
 from stanch.kube.resources import AIINCIDENTS, EVENTS, NETWORKPOLICIES, ObjectRef, Resource
@@ -65,6 +67,7 @@ class Reconciler:
     clock: Callable[[], datetime] = _utc_now
     tell_policy: Callable[[ObjectRef], None] | None = None
     """Who follows which policy is part of that policy's status."""
+    census: Census = field(default_factory=Census)
 
     async def background(self) -> None:
         """Prove the hold again and again; when the verdict changes, every incident's `Held` does."""
@@ -112,10 +115,14 @@ class Reconciler:
             body = await self.kube.get(ObjectRef(AIINCIDENTS, key.namespace, key.name))
             if body is None:
                 self.hints.forget(key)
+                self.census.forget(key)
                 return None
             incident = AIIncident.parse(body)
             if _settled(incident):
                 return None
+            wait = self._waits(key, incident)
+            if wait > 0:
+                return wait
             facts = await gather(
                 self.kube,
                 self.keeper,
@@ -129,6 +136,8 @@ class Reconciler:
                 errands=self.hints.errands(key),
             )
             self.hints.holds(key, facts.held)
+            if facts.policy is not None and not begun(incident) and not self.census.complete:
+                self.census.fill(map(AIIncident.parse, await self.kube.list(AIINCIDENTS)))
             try:
                 done, look_again = await self._settle(key, body, facts)
             except (Conflict, NotFound):
@@ -141,6 +150,13 @@ class Reconciler:
                 return look_again
         log.warning("still moving", key=str(key), passes=_MOST_PASSES)
         return 1.0
+
+    def _waits(self, key: Key, incident: AIIncident) -> float:
+        """Seconds until the plan of one that awaits approval is made anew, unless its spec changes."""
+        if incident.status.phase is not Phase.AWAITING_APPROVAL or release.wanted(incident):
+            return 0.0
+        age = self.hints.plan_age(key, incident.metadata.generation, self.clock())
+        return 0.0 if age is None else containment.PLAN_AGAIN_SECONDS - age
 
     async def _settle(self, key: Key, body: Json, facts: Facts) -> tuple[bool, float | None]:
         """Decide and act until a decision asks for nothing; False when everything must be read anew."""
@@ -156,6 +172,7 @@ class Reconciler:
         for _ in range(_MOST_PASSES):
             decision = self._decide(facts)
             if decision.status is not None:
+                self.census.note(facts.incident.model_copy(update={"status": decision.status}))
                 body = await self._store(key, body, facts, decision.status, events)
                 facts = replace(facts, incident=AIIncident.parse(body), contests=(), errands={})
                 self.hints.brought(key, {})
@@ -170,6 +187,8 @@ class Reconciler:
             self.hints.brought(key, facts.errands)
             self.hints.holds(key, facts.held)
             if isinstance(decision.acts[-1], RemoveFinalizer):
+                if facts.incident.metadata.deletion_timestamp is not None:
+                    self.census.forget(key)
                 return True, None
             if performer.moved:
                 return False, None
@@ -179,6 +198,8 @@ class Reconciler:
         now = self.clock()
         if release.wanted(facts.incident):
             return release.decide(facts, now)
+        if not begun(facts.incident):  # counted now: whatever was decided since they were gathered counts
+            facts = replace(facts, containments=self.census.containments())
         return containment.decide(facts, now, self.limits)
 
     async def _store(
@@ -188,10 +209,12 @@ class Reconciler:
         old = facts.incident.status
         wire = status.wire()
         if old.wire() == wire:
+            self._shown(key, facts.incident, status)
             return body
         ref = ObjectRef(AIINCIDENTS, key.namespace, key.name)
         stored = await self.kube.replace_status(ref, {**body, "status": wire})
         self.hints.told(key, facts.contests)
+        self._shown(key, facts.incident, status)
         self._measure(key, old, status)
         policy = concerned(key.namespace, old, status)
         if policy is not None and self.tell_policy is not None:
@@ -201,6 +224,10 @@ class Reconciler:
             log.info(note.reason, incident=str(key), message=note.message)
             events.append(event(facts.incident, note, version, self.clock()))
         return stored
+
+    def _shown(self, key: Key, incident: AIIncident, status: AIIncidentStatus) -> None:
+        if status.phase is Phase.AWAITING_APPROVAL:
+            self.hints.plan_shown(key, incident.metadata.generation, self.clock())
 
     async def _publish(self, key: Key, events: list[Json]) -> None:
         """After the acts: an Event is a courtesy that containment does not wait for; status says the same."""
@@ -238,6 +265,11 @@ def _settled(incident: AIIncident) -> bool:
     )
 
 
+def _label(text: str) -> tuple[str, str]:
+    key, _, value = text.partition("=")
+    return key, value
+
+
 def build(services: Services) -> Reconciler:
     settings = services.settings
     keeper = HoldKeeper(services.kube)
@@ -256,6 +288,9 @@ def build(services: Services) -> Reconciler:
             settings.all_protected_namespaces,
             settings.rejudge_seconds,
             evidence=settings.evidence_url is not None,
+            protected_labels=frozenset(map(_label, settings.protected_labels)),
+            scope_label=_label(settings.scope_label) if settings.scope_label else None,
+            own=OwnLimits(settings.max_concurrent, settings.storm),
         ),
         enqueue=services.enqueue,
         tell_policy=services.enqueue_policy,

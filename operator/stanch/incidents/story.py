@@ -18,6 +18,7 @@ from stanch.api.v1alpha1.status import (
 )
 from stanch.api.v1alpha1.steps import CollectEvidence
 from stanch.holds.canary import Proof
+from stanch.incidents.gate import Gate, stands
 from stanch.status import conditions
 from stanch.status.conditions import Say
 from stanch.status.phase import Course, phase_of
@@ -29,8 +30,10 @@ if TYPE_CHECKING:
 _TIMELINE = 100
 _JUST_CREATED = timedelta(seconds=2)
 _CONTAINING = {Phase.CONTAINED, Phase.PARTIALLY_CONTAINED}
-_WORKING = {Phase.CONTAINING, Phase.RELEASING}
-_AS_ASKED = {Phase.CONTAINED, Phase.RELEASED, Phase.DETECTED}
+_BEGUN = {Phase.CONTAINING, Phase.CONTAINMENT_FAILED, *_CONTAINING}
+_WORKING = {Phase.CONTAINING, Phase.RELEASING, Phase.AWAITING_APPROVAL}
+_AS_ASKED = {Phase.CONTAINED, Phase.RELEASED, Phase.DETECTED, Phase.DUPLICATE}
+_UNTOUCHED = {Phase.REJECTED, Phase.DUPLICATE, Phase.DETECTED, Phase.AWAITING_APPROVAL}
 _STUCK = {Phase.CONTAINMENT_FAILED, Phase.REJECTED}
 
 
@@ -45,6 +48,8 @@ class Told:
     contests: tuple[Contest, ...] = ()
     problem: str = ""
     reason: str = ""
+    gate: Gate | None = None
+    """None: as it stands in the status."""
 
 
 def tell(facts: Facts, told: Told, now: datetime) -> AIIncidentStatus:
@@ -52,8 +57,9 @@ def tell(facts: Facts, told: Told, now: datetime) -> AIIncidentStatus:
     phase = phase_of(told.steps, told.course)
     contested = _contested(old.contested, told.contests)
     held = _held(facts, told, phase)
-    timestamps = _timestamps(facts, phase, now)
-    said = _said(told, phase, held, contested, facts.problem)
+    gate = told.gate or stands(old)
+    timestamps = _timestamps(facts, phase, gate, now)
+    said = _said(told, phase, held, contested, facts.problem, gate)
     generation = facts.incident.metadata.generation
     entries = _timeline(old, told, phase, now)
     return AIIncidentStatus(
@@ -74,6 +80,8 @@ def tell(facts: Facts, told: Told, now: datetime) -> AIIncidentStatus:
         plan=told.plan,
         steps=told.steps,
         contested=contested,
+        approval=gate.approval,
+        signals=old.signals,
         evidence=tuple(step.evidence for step in told.steps if step.evidence is not None)[:20],
         timestamps=timestamps,
         timeline=(*old.timeline, *entries)[-_TIMELINE:],
@@ -94,7 +102,7 @@ def _contested(old: Contested | None, contests: tuple[Contest, ...]) -> Conteste
 
 def _held(facts: Facts, told: Told, phase: Phase) -> Say:
     untouched = not any(step.changes or step.condemned for step in told.steps)
-    if phase in (Phase.REJECTED, Phase.DETECTED) or (told.hold_stands and untouched):
+    if phase in _UNTOUCHED or (told.hold_stands and untouched):
         return Say(conditions.HELD, "False", "NothingToHold", "nothing was changed")
     if phase in (Phase.RELEASING, Phase.RELEASED):
         return Say(conditions.HELD, "False", "Released", "no longer denied by this incident")
@@ -118,13 +126,15 @@ def _held(facts: Facts, told: Told, phase: Phase) -> Say:
     return Say(conditions.HELD, "True", "DeniedAtAdmission", "what would undo the containment is denied")
 
 
-def _said(told: Told, phase: Phase, held: Say, contested: Contested | None, refused: str) -> list[Say]:
+def _said(  # noqa: PLR0913, PLR0917 - all that conditions tell of
+    told: Told, phase: Phase, held: Say, contested: Contested | None, refused: str, gate: Gate
+) -> list[Say]:
     accepted = (
         Say(conditions.ACCEPTED, "False", told.reason, told.problem)
         if told.course.rejected
         else Say(conditions.ACCEPTED, "True", "PlanMade", f"plan {told.plan.hash}" if told.plan else "")
     )
-    said = [accepted, _contained(told, phase), held, *_evidence(told.steps)]
+    said = [accepted, *gate.says, _contained(told, phase), held, *_evidence(told.steps)]
     if contested is not None:
         said.append(Say(conditions.CONTESTED, "True", "TriedToUndo", contested_line(contested)))
     if told.course.releasing:
@@ -197,12 +207,14 @@ def _kept(steps: tuple[StepStatus, ...]) -> str:
     return f"not touched, changed by others meanwhile: {', '.join(kept)}"[:3000] if kept else ""
 
 
-def _timestamps(facts: Facts, phase: Phase, now: datetime) -> Timestamps:
+def _timestamps(facts: Facts, phase: Phase, gate: Gate, now: datetime) -> Timestamps:
     old = facts.incident.status.timestamps or Timestamps()
     return old.model_copy(
         update={
             "occurred": old.occurred or facts.incident.spec.occurred_at,
             "detected": old.detected or _detected(facts, now),
+            "approved": gate.approval.at if gate.approval and not gate.waits else old.approved,
+            "begun": old.begun or (now if phase in _BEGUN else None),
             "contained": old.contained or (now if phase in _CONTAINING else None),
             "released": old.released or (now if phase is Phase.RELEASED else None),
         }

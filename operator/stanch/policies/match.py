@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from stanch.api.v1alpha1.incident import Mode, PolicyKind
-from stanch.api.v1alpha1.policy import ClusterContainmentPolicy, ContainmentPolicy
+from stanch.api.v1alpha1.policy import ClusterContainmentPolicy, ContainmentPolicy, Guardrails
 from stanch.api.v1alpha1.status import PlanPolicy
 
 if TYPE_CHECKING:
@@ -48,7 +48,13 @@ class Choice:
     """The policy to carry out. Neither: no policy matches, which leaves the built-in plan."""
 
     policy: PlanPolicy | None = None
+    whole: Policy | None = None
+    """As it was read: more of it counts before the plan is begun than what is recorded of it."""
     refusal: NoChoice | None = None
+
+    @property
+    def guardrails(self) -> Guardrails:
+        return (self.whole.spec.guardrails if self.whole else None) or Guardrails()
 
     @classmethod
     def of(cls, policy: Policy) -> Choice:
@@ -60,7 +66,8 @@ class Choice:
                 generation=policy.metadata.generation,
                 dry_run=policy.spec.mode is Mode.DRY_RUN,
                 steps=policy.spec.steps,
-            )
+            ),
+            policy,
         )
 
     @classmethod

@@ -11,26 +11,20 @@ from pydantic import ValidationError
 
 from stanch.actions.objects import Meta
 from stanch.api.v1alpha1.base import ApiModel
-from stanch.api.v1alpha1.policy import ClusterContainmentPolicy, PolicyIncident
+from stanch.api.v1alpha1.policy import PolicyIncident
 from stanch.api.v1alpha1.status import Phase
 from stanch.errors import Rejected
-from stanch.kube.resources import (
-    AIINCIDENTS,
-    CRONJOBS,
-    JOBS,
-    NAMESPACES,
-    WORKLOADS,
-    ObjectRef,
-)
+from stanch.kube.resources import AIINCIDENTS
 from stanch.policies.choose import parse, ref_of
+from stanch.policies.selected import workloads
 from stanch.policies.state import Found, Matched, status_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable
 
     from stanch.api.v1alpha1.status import AIIncidentStatus
     from stanch.kube.client import Kube
-    from stanch.kube.resources import Resource
+    from stanch.kube.resources import ObjectRef
     from stanch.policies.match import Policy
 
 Json = dict[str, Any]
@@ -90,45 +84,23 @@ class PolicyReconciler:
             raise Rejected(
                 "PolicyUnreadable", f"{ref} has something in it that this version does not know: {error}"
             ) from error
-        workloads, incidents = await asyncio.gather(self._workloads(policy), self._incidents(policy))
-        status = status_of(policy, Found(workloads, incidents, self.protected), self.clock())
+        matched, incidents = await asyncio.gather(self._workloads(policy), self._incidents(policy))
+        status = status_of(policy, Found(matched, incidents, self.protected), self.clock())
         wire = status.wire()
         if policy.status.wire() != wire:
             await self.kube.replace_status(ref, {**body, "status": wire})
 
     async def _workloads(self, policy: Policy) -> frozenset[Matched]:
         """Those that an incident can name: controlled by nothing else, in a namespace not protected."""
-        selector = policy.spec.selector
-        labels = _query(selector.match_labels)
-        namespaces = await self._namespaces(policy)
-        kinds = [
-            resource
-            for resource in (*WORKLOADS, JOBS, CRONJOBS)
-            if not selector.kinds or resource.kind in selector.kinds
+        found = [
+            (resource, Meta.model_validate(item["metadata"]))
+            for resource, item in await workloads(self.kube, policy)
         ]
-        within = policy.metadata.namespace or None
-        listed = await asyncio.gather(
-            *(self.kube.list(kind, within, label_selector=labels, metadata_only=True) for kind in kinds)
-        )
         return frozenset(
-            matched
-            for kind, items in zip(kinds, listed, strict=True)
-            for matched in _free(kind, items)
-            if matched.namespace not in self.protected
-            and (namespaces is None or matched.namespace in namespaces)
+            Matched(meta.namespace or "", resource.kind, meta.name)
+            for resource, meta in found
+            if meta.controller is None and meta.namespace not in self.protected
         )
-
-    async def _namespaces(self, policy: Policy) -> frozenset[str] | None:
-        """Those that a cluster policy is for; None: all."""
-        selector = (
-            policy.spec.selector.namespace_selector if isinstance(policy, ClusterContainmentPolicy) else None
-        )
-        if selector is None or not selector.match_labels:
-            return None
-        found = await self.kube.list(
-            NAMESPACES, None, label_selector=_query(selector.match_labels), metadata_only=True
-        )
-        return frozenset(Meta.model_validate(item["metadata"]).name for item in found)
 
     async def _incidents(self, policy: Policy) -> tuple[PolicyIncident, ...]:
         listed = await self.kube.list(AIINCIDENTS, policy.metadata.namespace or None)
@@ -137,17 +109,6 @@ class PolicyReconciler:
             for incident in map(_Incident.model_validate, listed)
             if (active := _active(incident, policy)) is not None
         )
-
-
-def _query(labels: Mapping[str, str]) -> str:
-    return ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
-
-
-def _free(resource: Resource, items: Iterable[Json]) -> Iterable[Matched]:
-    for item in items:
-        meta = Meta.model_validate(item["metadata"])
-        if meta.controller is None:
-            yield Matched(meta.namespace or "", resource.kind, meta.name)
 
 
 def _active(incident: _Incident, policy: Policy) -> PolicyIncident | None:

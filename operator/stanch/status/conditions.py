@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 ACCEPTED = "Accepted"
+APPROVED = "Approved"
+GUARDRAILS_PASSED = "GuardrailsPassed"
 EVIDENCE_COLLECTED = "EvidenceCollected"
 CONTAINED = "Contained"
 HELD = "Held"
@@ -27,6 +29,8 @@ STALLED = "Stalled"
 
 TYPES = {
     ACCEPTED: "the incident is valid and its plan can be carried out and undone",
+    APPROVED: "a person who may has approved this plan",
+    GUARDRAILS_PASSED: "no limit of the policy or the operator is in the way of containing by itself",
     EVIDENCE_COLLECTED: "what was in force and what was logged is stored, all of it",
     CONTAINED: "every required step is seen to be effective",
     HELD: "admission denies what would undo the containment",
@@ -40,6 +44,9 @@ TYPES = {
 EVIDENCE_REASONS = frozenset(
     {"EvidenceCollected", "EvidenceIncomplete", "EvidenceNotConfigured", "EvidenceNotStored"}
 )
+
+AWAITING_APPROVAL = "AwaitingApproval"
+"""Reason of `Approved` while nobody's word is there."""
 
 Truth = Literal["True", "False", "Unknown"]
 

@@ -26,6 +26,8 @@ class Course:
     """What, beside the journal, the phase depends on."""
 
     rejected: bool = False
+    duplicate: bool = False
+    awaiting: bool = False
     dry_run: bool = False
     releasing: bool = False
     hold_gone: bool = False
@@ -35,15 +37,23 @@ def phase_of(steps: Sequence[StepStatus], course: Course) -> Phase:
     if course.releasing:
         given_back = all(step.state in _GIVEN_BACK for step in steps)
         return Phase.RELEASED if given_back and course.hold_gone else Phase.RELEASING
-    if course.rejected:
-        return Phase.REJECTED
-    if course.dry_run or not steps:
-        return Phase.DETECTED
+    untouched = _untouched(course)
+    if untouched is not None or not steps:
+        return untouched or Phase.DETECTED
     if any(step.state in _FAILED and not step.optional for step in steps):
         return Phase.CONTAINMENT_FAILED
     if not all(step.state is StepState.EFFECTIVE or step.state in _FAILED for step in steps):
         return Phase.CONTAINING
     return _settled(steps)
+
+
+def _untouched(course: Course) -> Phase | None:
+    """Why nothing is changed."""
+    if course.rejected:
+        return Phase.DUPLICATE if course.duplicate else Phase.REJECTED
+    if course.awaiting:
+        return Phase.AWAITING_APPROVAL
+    return Phase.DETECTED if course.dry_run else None
 
 
 def _settled(steps: Sequence[StepStatus]) -> Phase:

@@ -78,6 +78,8 @@ def summary(  # noqa: PLR0913 - all that a line about an incident may have to te
         Phase.CONTAINED: f"contained: {done}; {'held' if held else 'NOT held: ' + problem}",
         Phase.PARTIALLY_CONTAINED: f"partially contained: {done}; not effective: {_waiting(steps)}",
         Phase.CONTAINMENT_FAILED: f"NOT contained: {_waiting(steps)}",
+        Phase.AWAITING_APPROVAL: f"awaits approval, nothing was changed: {_would(steps)}; {problem}",
+        Phase.DUPLICATE: f"duplicate, nothing was changed: {problem}",
         Phase.REJECTED: f"rejected, nothing was changed: {problem}",
         Phase.RELEASING: f"giving back {names}",
         Phase.RELEASED: f"given back: {_given_back(steps)}",

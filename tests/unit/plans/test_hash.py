@@ -39,4 +39,13 @@ def test_the_name_of_a_plan_never_changes() -> None:
         diff=("replicas 3 → 0",),
     )
 
-    assert plan_hash([step]) == "cf4fe79a0a5061d0"
+    assert plan_hash([step]) == "ad9085e03a4c01c4"
+
+
+def test_what_an_autoscaler_moves_is_no_other_plan_but_another_version_is() -> None:
+    def named(diff: str) -> str:
+        return plan_hash([PlannedStep(id="0", action="Any", target="Deployment/a", diff=(diff,))])
+
+    assert named("replicas 3 → 0") == named("replicas 4 → 0") == named("replicas None → 0")
+    assert named("replicas 3 → 0") != named("replicas 3 → 1")
+    assert named("server image llm:2 → llm:1") != named("server image llm:3 → llm:1")

@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 from pydantic import Field
 
 from stanch.api.v1alpha1.base import ApiModel
+
+
+class ManagedFields(ApiModel):
+    """metadata.managedFields: who set which fields, when."""
+
+    manager: str = ""
+    operation: str = ""
+    time: datetime | None = None
+    subresource: str = ""
+    fields_v1: dict[str, Any] = Field(default_factory=dict, alias="fieldsV1")
 
 
 class ObjectMeta(ApiModel):
@@ -22,3 +33,4 @@ class ObjectMeta(ApiModel):
     finalizers: tuple[str, ...] = ()
     labels: dict[str, str] = Field(default_factory=dict)
     annotations: dict[str, str] = Field(default_factory=dict)
+    managed_fields: tuple[ManagedFields, ...] = ()

@@ -215,6 +215,7 @@ class Timestamps(ApiModel):
     occurred: datetime | None = None
     detected: datetime | None = None
     approved: datetime | None = None
+    begun: datetime | None = Field(default=None, description="when containing began")
     contained: datetime | None = None
     released: datetime | None = None
     recovered: datetime | None = None
