@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 import uuid
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -102,6 +103,42 @@ def _wait_in_force(installed: Installed) -> None:
         assert time.monotonic() < deadline, f"the hold is not in force: {answer}"
         time.sleep(0.05)
     installed.admin("delete", "namespace", namespace, "--wait=false")
+
+
+@contextmanager
+def stamping(kubectl: Kubectl, namespace: str) -> Iterator[None]:
+    """With manifests/stamps in force: an API server takes some time to know what it is to stamp."""
+    folder = str(ROOT / "manifests" / "stamps")
+    kubectl("apply", "-k", folder, check=True)
+    probe = {
+        "apiVersion": "stanch.dev/v1alpha1",
+        "kind": "AIIncident",
+        "metadata": {"name": "probe"},
+        "spec": {
+            "title": "Is it stamped?",
+            "category": "Other",
+            "severity": "Informational",
+            "mode": "DryRun",
+            "targets": [{"kind": "Deployment", "name": "none"}],
+        },
+    }
+    create = "-n", namespace, "create", "--dry-run=server", "-o", "yaml", "-f", "-"
+
+    def until(*, stamps: bool) -> None:
+        deadline = time.monotonic() + _IN_FORCE_WITHIN
+        while True:
+            said = kubectl(*create, stdin=json.dumps(probe))
+            if said.returncode == 0 and ("stanch.dev/requested-by" in said.stdout) == stamps:
+                return
+            assert time.monotonic() < deadline, f"it is {'not ' if stamps else ''}stamped: {said}"
+            time.sleep(0.2)
+
+    until(stamps=True)
+    try:
+        yield
+    finally:
+        kubectl("delete", "-k", folder, check=True)
+        until(stamps=False)
 
 
 def hold(

@@ -230,6 +230,12 @@ class Space:
         self.wait(f"aii/{name}", "{.status.phase}", phase, within)
         return self.status(name)
 
+    def wait_condition(self, name: str, type_: str, reason: str, within: float = WITHIN) -> Json:
+        """That condition of the incident, once it has this reason."""
+        path = f'{{.status.conditions[?(@.type=="{type_}")].reason}}'
+        self.wait(f"aii/{name}", path, reason, within)
+        return condition(self.status(name), type_)
+
     def wait_held(self, name: str, status: str = "True", within: float = WITHIN) -> Json:
         path = '{.status.conditions[?(@.type=="Held")].status}'
         self.wait(f"aii/{name}", path, status, within)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.installation import Installed, User, hold
+from tests.installation import Installed, User, hold, stamping
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,7 +65,7 @@ def incident(name: str, *, finalizer: bool = False, **spec: Any) -> dict[str, An
     }
 
 
-BY_POLICY = {"policyRef": {"name": "chat-guard"}}
+BY_POLICY: dict[str, Any] = {"policyRef": {"name": "chat-guard"}}
 OWN_STEPS: dict[str, Any] = {"steps": [{"scaleToZero": {}}]}
 CREATIONS: dict[str, tuple[dict[str, Any], set[str]]] = {
     "the built-in plan": ({}, {"responder", "admin"}),
@@ -174,6 +174,74 @@ def test_a_responder_does_not_approve_what_they_ask_for(people: People, standing
     approved = incident("new", approval={"planHash": "5be10000", "by": "responder@example.test"})
     created = people.run("responder", "create", "--dry-run=server", "-f", "-", stdin=approved)
     assert "to approve a plan you need the verb " + people.lacks("responder", "approve") in created.stderr
+
+
+REQUESTED, RELEASED = "stanch.dev/requested-by", "stanch.dev/released-by"
+
+
+def stamps(people: People, name: str) -> dict[str, str]:
+    annotations = people.installed.admin.get("aii", name, "-n", people.namespace)["metadata"]["annotations"]
+    return {key: value for key, value in annotations.items() if key in (REQUESTED, RELEASED)}
+
+
+@pytest.fixture
+def stamped(people: People) -> Iterator[None]:
+    with stamping(people.installed.kubectl, people.namespace):
+        yield
+
+
+def test_the_api_server_says_who_asked_and_nobody_else_does(people: People, stamped: None) -> None:
+    forged = incident("asked", **BY_POLICY)
+    forged["metadata"]["annotations"] = {REQUESTED: "admin@example.test"}
+    people.by_role["reporter"]("create", "-n", people.namespace, "-f", "-", stdin=forged)
+    try:
+        assert stamps(people, "asked") == {REQUESTED: "reporter@example.test"}
+        people.by_role["responder"]("annotate", "aii", "asked", "-n", people.namespace, f"{REQUESTED}-")
+        forged_release = people.run("responder", "annotate", "aii", "asked", f"{RELEASED}=somebody")
+        assert f"annotation {RELEASED} changes only together with spec.desiredState" in forged_release.stderr
+        bare = incident("asked", **BY_POLICY) | {"metadata": {"name": "asked"}}
+        people.by_role["responder"]("replace", "-n", people.namespace, "-f", "-", stdin=bare)
+        assert stamps(people, "asked") == {REQUESTED: "reporter@example.test"}
+        released = json.dumps({"spec": {"desiredState": "Released"}})
+        people.by_role["responder"](
+            "patch", "aii", "asked", "-n", people.namespace, "--type=merge", "-p", released
+        )
+        assert stamps(people, "asked") == {
+            REQUESTED: "reporter@example.test",
+            RELEASED: "responder@example.test",
+        }
+    finally:
+        remove(people, "asked")
+
+
+def test_approving_needs_no_more_than_the_plans_hash(people: People, stamped: None, standing: str) -> None:
+    approval = json.dumps({"spec": {"approval": {"planHash": "5be10000"}}})
+    people.by_role["approver"](
+        "patch", "aii", standing, "-n", people.namespace, "--type=merge", "-p", approval
+    )
+    found = people.installed.admin.get("aii", standing, "-n", people.namespace)
+    assert found["spec"]["approval"] == {"planHash": "5be10000", "by": "approver@example.test"}
+
+
+def test_nobody_changes_anothers_approval(people: People, standing: str) -> None:
+    people.by_role["approver"](*approving("approver@example.test"), "-n", people.namespace)
+    other = people.installed.user("second@example.test", role="stanch-approver", namespace=people.namespace)
+    patch = json.dumps({"spec": {"approval": {"planHash": "abcd0000"}}})
+    answer = other.run("patch", "aii", standing, "-n", people.namespace, "--type=merge", "-p", patch)
+    assert "spec.approval.by must name whoever approves, which is you: second@example.test" in answer.stderr
+    taken_back = json.dumps({"spec": {"approval": None}})
+    other("patch", "aii", standing, "-n", people.namespace, "--type=merge", "-p", taken_back)
+
+
+def test_where_the_api_server_does_not_stamp_people_write_their_own_names(
+    people: People,
+) -> None:
+    forged = incident("asked", **BY_POLICY)
+    forged["metadata"]["annotations"] = {REQUESTED: "admin@example.test"}
+    answer = people.run("reporter", "create", "--dry-run=server", "-f", "-", stdin=forged)
+    assert f"annotation {REQUESTED} says who created the incident and never changes" in answer.stderr
+    forged["metadata"]["annotations"] = {REQUESTED: "reporter@example.test"}
+    assert people.run("reporter", "create", "--dry-run=server", "-f", "-", stdin=forged).returncode == 0
 
 
 def test_deleting_what_holds_a_workload_is_releasing_it(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from stanch.cli import evidence, run
+from stanch.cli import approve, evidence, run
 
 app = typer.Typer(
     name="stanch",
@@ -16,6 +16,7 @@ app = typer.Typer(
 
 
 app.command("run")(run.run)
+app.command("approve")(approve.approve)
 app.add_typer(evidence.app, name="evidence")
 
 __all__ = ["app"]

@@ -49,15 +49,16 @@ async def read(kube: Kube, incident: AIIncident) -> tuple[Reported, ...]:
 
 
 def same_as(incident: AIIncident, reported: Iterable[Reported]) -> str:
-    """The oldest open one of the same key that is older than this; empty: this is the one to act on."""
+    """The open one of the same key that is acted on already, else the oldest; empty: act on this one."""
     mine = incident.metadata.creation_timestamp or _EARLIEST, incident.metadata.name
-    older = [
+    before = [
         one
         for one in reported
         if one.spec.dedup_key == incident.spec.dedup_key
         and one.metadata.uid != incident.metadata.uid
         and one.status.phase not in _OVER
         and one.metadata.deletion_timestamp is None
-        and one.order < mine
+        and (one.status.phase is not None or one.order < mine)
     ]
-    return min(older, key=lambda one: one.order).metadata.name if older else ""
+    first = min(before, key=lambda one: (one.status.phase is None, one.order), default=None)
+    return first.metadata.name if first else ""

@@ -109,7 +109,7 @@ def test_the_storm_breaker_counts_what_began_within_its_window_and_nobody_approv
 
 def test_a_workload_is_contained_by_itself_only_so_often_without_recovery_being_proven() -> None:
     rails = {"attempts": {"most": 2, "within": "24h"}}
-    again = {"targets": frozenset({LLM}), "active": False}
+    again: dict[str, Any] = {"targets": frozenset({LLM}), "active": False}
     assert reasons(rails, standing("a", **again), standing("b", **again)) == ["AttemptsExhausted"]
     assert reasons(rails, standing("a", **again), standing("b", recovered=True, **again)) == []
     assert reasons(rails, standing("a", **again), standing("b", minutes=60 * 25, **again)) == []

@@ -83,6 +83,8 @@ MINE = incident("b", metadata={"creationTimestamp": NOW.isoformat()}, dedupKey="
         ([reported("a", minutes=1)], ""),
         ([reported("a")], "a"),
         ([reported("c")], ""),
+        ([reported("c", minutes=1, phase="Containing")], "c"),
+        ([reported("a", minutes=-1), reported("c", minutes=1, phase="Contained")], "c"),
         ([reported("a", minutes=-1, key="other")], ""),
         ([reported("a", minutes=-1, key=None)], ""),
         ([reported("a", minutes=-1, phase="Contained")], "a"),
