@@ -110,6 +110,7 @@ class Listener:
             shutdown_timeout=1.0,
             keepalive_timeout=self.bounds.idle / 2,
             max_line_size=MAX_LINE_BYTES,
+            auto_decompress=False,  # no sender compresses, and a little can unpack to a lot
         )
 
     async def start(self, host: str, port: int) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from stanch.observability.metrics import Metrics
     from stanch.settings import Settings
     from stanch.signals.alertmanager import Malformed, Notification
-    from stanch.signals.credentials import Introduced
+    from stanch.signals.credentials import Accepted, Introduced
     from stanch.signals.model import Intake, Signal, Speaker
 
 log = structlog.get_logger(__name__)
@@ -42,14 +42,26 @@ ALTERNATIVE_NAMES = {"DNS", "URI"}
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Seconds, and requests at one time. The only proof of `strangers` is a signature of the body: it has to
-    be read before anything is known of them, so the one that has been at it the longest gives way.
+    """Seconds; requests and bytes of bodies at one time: alerts take five times the memory of their JSON.
+
+    The only proof of `strangers` is a signature of the body: it has to be read before anything is known of
+    them, so the one that has been at it the longest gives way.
     """
 
     body_seconds: float = 10.0
     take_seconds: float = 30.0
     requests: int = 32
+    bytes: int = 2 * MAX_BODY_BYTES
     strangers: int = 8
+
+
+@dataclass(slots=True, eq=False)
+class _Visit:
+    """One request."""
+
+    request: web.Request
+    presented: Presented
+    accepted: Accepted | None = None
 
 
 @dataclass(slots=True)
@@ -63,7 +75,8 @@ class AlertReceiver:
     limits: Limits = field(default_factory=Limits)
     clock: Callable[[], float] = time.time
     _requests: int = 0
-    _strangers: list[web.Request] = field(default_factory=list)
+    _bytes: int = 0
+    _strangers: dict[_Visit, None] = field(default_factory=dict)
 
     @classmethod
     def from_settings(
@@ -78,78 +91,90 @@ class AlertReceiver:
         return cls(credentials, intake, metrics, AlertmanagerApi.from_settings(settings))
 
     async def handle(self, request: web.Request) -> web.Response:
+        visit = _Visit(request, Presented(request.headers, _client_names(request)))
+        stored = False
         try:
-            answer = told(await self._receive(request))
+            answer = told(await self._receive(visit))
+            stored = answer.status == HTTPStatus.OK
         except EarlyAnswer as early:
             answer = early.response()
+        finally:
+            if visit.accepted is not None and not stored:
+                self.credentials.forget(visit.accepted)
         self.metrics.signal_requests.labels(str(answer.status)).inc()
         return answer
 
-    async def _receive(self, request: web.Request) -> Result:
-        presented = Presented(request.headers, _client_names(request))
-        introduced = self.credentials.introduce(presented)
+    async def _receive(self, visit: _Visit) -> Result:
+        introduced = self.credentials.introduce(visit.presented)
         if not introduced.candidates:
-            raise _refusal(request, introduced.missing)
+            raise _refusal(visit, introduced.missing)
         if self.intake() is None:
             raise EarlyAnswer(HTTPStatus.SERVICE_UNAVAILABLE, NOT_LEADING)
         if introduced.known:
-            with self._place(request):
-                return await self._accept(request, introduced, presented, await self._read(request))
-        body = await self._hear_out(request)
-        return await self._accept(request, introduced, presented, body)
+            with self._place(visit) as charge:
+                body = await self._read(visit, charge)
+                return await self._take_all(body, self._accept(visit, introduced, body))
+        body = await self._hear_out(visit)
+        speaker = self._accept(visit, introduced, body)
+        with self._place(visit) as charge:
+            charge(len(body))
+            return await self._take_all(body, speaker)
 
-    async def _accept(
-        self, request: web.Request, introduced: Introduced, presented: Presented, body: bytes
-    ) -> Result:
-        accepted = self.credentials.accept(introduced, presented, body, self.clock())
-        if accepted is None:
+    def _accept(self, visit: _Visit, introduced: Introduced, body: bytes) -> Speaker:
+        visit.accepted = self.credentials.accept(introduced, visit.presented, body, self.clock())
+        if visit.accepted is None:
             unsigned = "no fresh signature of the body that was not used before"
-            raise _refusal(request, {one.name: unsigned for one in introduced.candidates})
-        done = False
-        try:
-            with nullcontext() if introduced.known else self._place(request):
-                result = await self._take_all(body, accepted.speaker)
-            done = not result.incomplete
-        finally:
-            if not done:
-                self.credentials.forget(accepted)
-        return result
+            raise _refusal(visit, {one.name: unsigned for one in introduced.candidates})
+        return visit.accepted.speaker
 
     @contextmanager
-    def _place(self, request: web.Request) -> Iterator[None]:
-        """One of those who are known to have a credential."""
+    def _place(self, visit: _Visit) -> Iterator[Callable[[int], None]]:
+        """One of those who are known to have a credential. What they make us keep is charged to them."""
+        held = 0
+
+        def charge(count: int) -> None:
+            nonlocal held
+            if self._bytes + count > self.limits.bytes:
+                raise EarlyAnswer(HTTPStatus.SERVICE_UNAVAILABLE, "too much at the same time")
+            self._bytes += count
+            held += count
+
         if self._requests >= self.limits.requests:
             raise EarlyAnswer(HTTPStatus.SERVICE_UNAVAILABLE, "too many requests at the same time")
-        request.app[LISTENER].vouch(request)
+        visit.request.app[LISTENER].vouch(visit.request)
         self._requests += 1
         try:
-            yield
+            yield charge
         finally:
             self._requests -= 1
+            self._bytes -= held
 
-    async def _hear_out(self, request: web.Request) -> bytes:
+    async def _hear_out(self, visit: _Visit) -> bytes:
         """The body of somebody who may turn out to have the key it is signed with."""
         if len(self._strangers) >= self.limits.strangers:
-            request.app[LISTENER].hang_up(self._strangers.pop(0))
-        self._strangers.append(request)
+            longest = next(iter(self._strangers))
+            del self._strangers[longest]
+            longest.request.app[LISTENER].hang_up(longest.request)
+        self._strangers[visit] = None
         try:
-            return await self._read(request)
+            return await self._read(visit, lambda _: None)
         finally:
-            self._strangers = [one for one in self._strangers if one is not request]
+            self._strangers.pop(visit, None)
 
-    async def _read(self, request: web.Request) -> bytes:
-        if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+    async def _read(self, visit: _Visit, charge: Callable[[int], None]) -> bytes:
+        if "Content-Encoding" in visit.request.headers:
             raise EarlyAnswer(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "send the body uncompressed")
         body = bytearray()
         try:
             async with asyncio.timeout(self.limits.body_seconds):
-                async for chunk in request.content.iter_any():
+                async for chunk in visit.request.content.iter_any():
                     body += chunk
                     if len(body) > MAX_BODY_BYTES:
                         raise EarlyAnswer(
                             HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
                             f"more than {MAX_BODY_BYTES} bytes: set max_alerts of the receiver lower",
                         )
+                    charge(len(chunk))
         except TimeoutError as error:
             # A slow network is no fault of the alerts: after a 4xx they would wait a whole group_interval.
             raise EarlyAnswer(
@@ -240,9 +265,9 @@ class AlertReceiver:
             )
 
 
-def _refusal(request: web.Request, missing: Mapping[str, str]) -> EarlyAnswer:
+def _refusal(visit: _Visit, missing: Mapping[str, str]) -> EarlyAnswer:
     """What is missing is for the log: whoever asks is not told which credentials there are."""
-    log.warning("a sender of alerts was refused", address=request.remote, missing=dict(missing))
+    log.warning("a sender of alerts was refused", address=visit.request.remote, missing=dict(missing))
     return EarlyAnswer(HTTPStatus.UNAUTHORIZED, "no valid credential")
 
 

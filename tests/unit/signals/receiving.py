@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import ssl
 from contextlib import asynccontextmanager
@@ -124,7 +125,10 @@ class Receiving:
         async with (
             aiohttp.ClientSession() as session,
             session.post(
-                self.url, data=data, headers=sent, ssl=self.certificates.client_context(certificate)
+                self.url,
+                data=io.BytesIO(data),
+                headers=sent,
+                ssl=self.certificates.client_context(certificate),
             ) as answer,
         ):
             return Answer(answer.status, json.loads(await answer.read() or b"null"), answer.headers)
