@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import socket
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -40,6 +41,7 @@ class Under:
         app = web.Application()
         app.router.add_get("/", self.handle)
         app.router.add_get("/unknown", self.refuse)
+        app.router.add_get("/large", self.say_much)
         settings = Settings(
             tls_cert_file=certificates.server.certificate, tls_key_file=certificates.server.key
         )
@@ -54,6 +56,10 @@ class Under:
 
     async def refuse(self, _request: web.Request) -> web.Response:
         return web.Response(status=401)
+
+    async def say_much(self, request: web.Request) -> web.Response:
+        request.app[LISTENER].vouch(request)
+        return web.Response(body=io.BytesIO(b" " * 50_000_000))
 
     async def get(self) -> int:
         context = self.certificates.client_context()
@@ -127,6 +133,18 @@ async def test_an_answered_connection_is_not_kept_for_ever(certificates: Certifi
         await closed(idle)
         await closed(half)
         assert under_test.handling == 2
+
+
+async def test_an_answer_that_nobody_reads_is_not_kept_for_ever(certificates: Certificates) -> None:
+    async with listening(certificates, idle=0.4) as under_test:
+        _, writer = await under_test.connect()
+        writer.write(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
+        await asyncio.sleep(0.2)
+        assert len(under_test.listener._open) == 1
+        async with asyncio.timeout(3):
+            while under_test.listener._open:  # noqa: ASYNC110 - nothing tells when
+                await asyncio.sleep(0.05)
+        writer.transport.abort()
 
 
 async def test_several_requests_may_come_over_one_connection(certificates: Certificates) -> None:
