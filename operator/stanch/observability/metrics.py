@@ -31,6 +31,8 @@ class Metrics:
     queue_oldest: Gauge = field(init=False)
     reconcile_errors: Counter = field(init=False)
     denied: Counter = field(init=False)
+    signals: Counter = field(init=False)
+    signal_requests: Counter = field(init=False)
 
     def __post_init__(self) -> None:
         registry = self.registry
@@ -84,6 +86,13 @@ class Metrics:
             "Denials by the hold that the API server's audit log reported",
             ["namespace"],
             registry=registry,
+        )
+
+        self.signals = Counter(
+            "stanch_signals", "Alerts received, by what became of them", ["outcome"], registry=registry
+        )
+        self.signal_requests = Counter(
+            "stanch_signal_requests", "Requests to the receiver of alerts", ["code"], registry=registry
         )
 
     def observe_request(self, observed: Observed) -> None:

@@ -1,4 +1,4 @@
-"""HTTP for machines: probes and metrics, and over TLS a receiver of the API server's audit events."""
+"""HTTP for machines: probes and metrics, and over TLS a receiver of alerts and of audit events."""
 
 from __future__ import annotations
 
@@ -14,10 +14,13 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import ValidationError
 
 from stanch.observability.audit import AuditBatch, DenialFilter, Denied
+from stanch.observability.listener import MAX_LINE_BYTES, Listener
 from stanch.observability.tokens import TokenFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from aiohttp.typedefs import Handler
 
     from stanch.observability.metrics import Metrics
     from stanch.settings import Settings
@@ -26,7 +29,6 @@ log = structlog.get_logger(__name__)
 
 HEARTBEAT_STALE_SECONDS = 30.0
 MAX_BATCH_BYTES = 2 * 1024 * 1024
-MAX_LINE_BYTES = 8190
 
 
 @dataclass(slots=True)
@@ -72,10 +74,10 @@ def probes(health: Health, metrics: Metrics) -> web.Application:
     return app
 
 
-def receiver(
+def audit_events(
     tokens: TokenFile, on_denied: Callable[[Denied], None], leads: Callable[[], bool]
-) -> web.Application:
-    """`POST /audit`: batches of audit events. Only denials by our policies are passed on, nothing is kept."""
+) -> Handler:
+    """Takes batches of audit events. Only denials by our policies are passed on, nothing is kept."""
     denials = DenialFilter()
 
     async def audit(request: web.Request) -> web.Response:
@@ -100,55 +102,88 @@ def receiver(
             on_denied(denied)
         return web.Response(status=HTTPStatus.OK)
 
+    return audit
+
+
+def receiver(*, audit: Handler | None = None, alerts: Handler | None = None) -> web.Application:
+    """`POST /audit` and `POST /alerts`, each where somebody may send to it."""
     app = web.Application(client_max_size=MAX_BATCH_BYTES)
-    app.router.add_post("/audit", audit)
+    if audit is not None:
+        app.router.add_post("/audit", audit)
+    if alerts is not None:
+        app.router.add_post("/alerts", alerts)
     return app
 
 
 @dataclass(slots=True)
 class Servers:
-    """Start and stop both servers; `http_port` and `receiver_port` tell where they listen."""
+    """Start and stop both servers; `http_port` and `receiver_port` tell where they listen.
+
+    `alerts` takes `POST /alerts`, see `stanch.signals.receiver.AlertReceiver`. None: there is no such path.
+    """
 
     settings: Settings
     health: Health
     metrics: Metrics
     on_denied: Callable[[Denied], None]
     leads: Callable[[], bool]
+    alerts: Handler | None = None
     http_port: int = 0
     receiver_port: int | None = None
-    _runners: list[web.AppRunner] = field(default_factory=list)
+    _runner: web.AppRunner | None = None
+    _listener: Listener | None = None
 
     async def start(self) -> None:
         """Raises OSError if a port is taken or a certificate cannot be read."""
-        self.http_port = await self._serve(
-            probes(self.health, self.metrics), self.settings.http_port, context=None
+        runner = web.AppRunner(
+            probes(self.health, self.metrics),
+            access_log=None,
+            shutdown_timeout=1.0,
+            max_line_size=MAX_LINE_BYTES,
         )
+        await runner.setup()
+        self._runner = runner
+        await web.TCPSite(runner, self.settings.http_host, self.settings.http_port).start()
+        self.http_port = int(runner.addresses[0][1])
         log.info("probes and metrics are served", port=self.http_port)
         if self.settings.receiver_port is None:
             return
-        cert, key, token_file = (
-            self.settings.tls_cert_file,
-            self.settings.tls_key_file,
-            self.settings.receiver_token_file,
+        if self.alerts is None and self.settings.signal_credentials_file is not None:
+            raise ValueError("signal_credentials_file is set, but nothing takes the alerts")
+        audit = None
+        if self.settings.receiver_token_file is not None:
+            audit = audit_events(TokenFile(self.settings.receiver_token_file), self.on_denied, self.leads)
+        self._listener = Listener(receiver(audit=audit, alerts=self.alerts), tls(self.settings))
+        await self._listener.start(self.settings.http_host, self.settings.receiver_port)
+        self.receiver_port = self._listener.port
+        log.info(
+            "audit events and alerts are received",
+            port=self.receiver_port,
+            audit_events=audit is not None,
+            alerts=self.alerts is not None,
         )
-        if cert is None or key is None or token_file is None:
-            raise ValueError("the receiver needs tls_cert_file, tls_key_file and receiver_token_file")
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.load_cert_chain(cert, key)
-        app = receiver(TokenFile(token_file), self.on_denied, self.leads)
-        self.receiver_port = await self._serve(app, self.settings.receiver_port, context=context)
-        log.info("audit events are received", port=self.receiver_port)
 
     async def stop(self) -> None:
-        for runner in self._runners:
-            await runner.cleanup()
-        self._runners.clear()
+        if self._listener is not None:
+            await self._listener.stop()
+            self._listener = None
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
 
-    async def _serve(self, app: web.Application, port: int, *, context: ssl.SSLContext | None) -> int:
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0, max_line_size=MAX_LINE_BYTES)
-        await runner.setup()
-        self._runners.append(runner)
-        await web.TCPSite(runner, self.settings.http_host, port, ssl_context=context).start()
-        address = runner.addresses[0]
-        return int(address[1])
+
+def tls(settings: Settings) -> ssl.SSLContext:
+    """Of the receiver. A client certificate is asked for, never demanded: the API server, which sends audit
+    events to the same port, may have none. Who sends alerts needs one, see `stanch.signals.credentials`.
+
+    Raises OSError if a file cannot be read.
+    """
+    if settings.tls_cert_file is None or settings.tls_key_file is None:
+        raise ValueError("the receiver needs tls_cert_file and tls_key_file")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(settings.tls_cert_file, settings.tls_key_file)
+    if settings.signal_client_ca_file is not None:
+        context.load_verify_locations(settings.signal_client_ca_file)
+        context.verify_mode = ssl.CERT_OPTIONAL
+    return context

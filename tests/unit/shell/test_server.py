@@ -12,7 +12,7 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
 from stanch.observability.metrics import Metrics
-from stanch.observability.server import MAX_BATCH_BYTES, Health, probes, receiver
+from stanch.observability.server import MAX_BATCH_BYTES, Health, audit_events, probes, receiver
 from stanch.observability.tokens import TokenFile
 
 if TYPE_CHECKING:
@@ -98,8 +98,8 @@ async def audit(tmp_path: Path) -> AsyncIterator[Receiver]:
     tokens.write_text("one\ntwo\n\n")
     denials: list[Denied] = []
     async with AsyncExitStack() as stack:
-        app = receiver(TokenFile(tokens), denials.append, lambda: under_test.leads)
-        client = await stack.enter_async_context(serving(app))
+        handler = audit_events(TokenFile(tokens), denials.append, lambda: under_test.leads)
+        client = await stack.enter_async_context(serving(receiver(audit=handler)))
         under_test = Receiver(client, tokens, denials)
         yield under_test
 
