@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import MappingProxyType
@@ -16,14 +17,14 @@ from typing import TYPE_CHECKING
 
 from stanch.api.v1alpha1.policy import TriggerState
 from stanch.signals.model import Signal
-from stanch.signals.samples import QueryFailed
+from stanch.signals.samples import Labels, QueryFailed
 from stanch.signals.triggers import Standing, absent_metrics
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from stanch.api.v1alpha1.policy import AlertTrigger
-    from stanch.signals.samples import Labels, Samples
+    from stanch.signals.samples import Samples
 
 FIRING = 'ALERTS{alertstate="firing"}'
 ACTIVE = "ALERTS_FOR_STATE"
@@ -33,7 +34,7 @@ MOST_ALERTS = 10_000
 _NOT_THE_ALERTS = frozenset({"__name__", "alertstate"})
 _EXACT_NAME = re.compile(r'^alertname=("(?:[^"\\]|\\.)*")$')
 
-Begun = MappingProxyType["Labels", datetime]
+Begun = Mapping[Labels, datetime]
 """Of the alerts that fire, by their own labels."""
 NONE: Begun = MappingProxyType({})
 

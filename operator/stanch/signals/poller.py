@@ -18,8 +18,8 @@ from pydantic import ValidationError
 from stanch.actions.objects import Meta
 from stanch.api.v1alpha1.policy import TriggerState
 from stanch.errors import StanchError
-from stanch.kube.resources import CLUSTERCONTAINMENTPOLICIES, CONTAINMENTPOLICIES, ObjectRef
-from stanch.policies.choose import parse
+from stanch.kube.resources import CLUSTERCONTAINMENTPOLICIES, CONTAINMENTPOLICIES
+from stanch.policies.choose import parse, ref_of
 from stanch.policies.match import serves
 from stanch.signals import alerts, triggers
 from stanch.signals.declared import NAME, absent, alerts_heard, heard, questions, triggers_of
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from stanch.api.v1alpha1.policy import PrometheusTrigger
     from stanch.kube.client import Kube
+    from stanch.kube.resources import ObjectRef
     from stanch.policies.match import Policy
     from stanch.signals.board import Board
     from stanch.signals.declared import Answers, Declared
@@ -81,7 +82,7 @@ class Poller:
     now: Callable[[], Moment] = _now
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     _remembered: dict[TriggerRef, _Remembered] = field(default_factory=dict)
-    _begun: alerts.Begun = alerts.NONE
+    _begun: alerts.Begun = field(default_factory=dict)
     _outbox: Outbox = field(default_factory=Outbox)
     _known: frozenset[ObjectRef] = frozenset()
     _unreadable: frozenset[ObjectRef] = frozenset()
@@ -126,7 +127,7 @@ class Poller:
         for resource in (CONTAINMENTPOLICIES, CLUSTERCONTAINMENTPOLICIES):
             for body in await self.kube.list(resource):
                 meta = Meta.model_validate(body["metadata"])
-                ref = ObjectRef(resource, meta.namespace, meta.name)
+                ref = ref_of(resource.kind, meta.namespace or "", meta.name)
                 try:
                     readable[ref] = parse(body)
                 except ValidationError:

@@ -117,7 +117,7 @@ def evaluate(rule: Rule, before: Watch, answer: Heard | QueryFailed, now: Moment
     over = [
         _signal(rule, labels, was, None)
         for labels, was in before.items()
-        if was.firing and (labels not in watch or watch[labels].since != was.since)
+        if was.firing and labels not in watch
     ]
     return Evaluated(MappingProxyType(watch), (*over, *fires), _standing(rule, watch, answer))
 

@@ -1,0 +1,115 @@
+"""Alerts as Prometheus itself has them: its series ALERTS and ALERTS_FOR_STATE."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from stanch.api.v1alpha1.policy import AlertTrigger, TriggerState
+from stanch.signals.alerts import NONE, Alerts, evaluate, fingerprint, standing
+from stanch.signals.samples import QueryFailed, Reason, Sample
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+BEGAN = NOW - timedelta(minutes=5)
+DOWN = QueryFailed(Reason.TIMEOUT, "no answer in time")
+
+
+def alert(name: str = "Toxic", value: float = 1.0, state: str = "firing", **labels: str) -> Sample:
+    named = {"__name__": "ALERTS", "alertname": name, "alertstate": state, **labels}
+    return Sample(tuple(sorted(named.items())), value, str(value))
+
+
+def since(moment: float, name: str = "Toxic", **labels: str) -> Sample:
+    named = {"__name__": "ALERTS_FOR_STATE", "alertname": name, **labels}
+    return Sample(tuple(sorted(named.items())), moment, str(moment))
+
+
+def triggered_by(*matchers: str) -> AlertTrigger:
+    return AlertTrigger(matchers=matchers)
+
+
+def test_an_alert_began_when_prometheus_says() -> None:
+    answer = Alerts((alert(pod="llm-0"),), (since(BEGAN.timestamp(), pod="llm-0"),))
+    (signal,) = evaluate(NONE, answer, NOW).signals
+    assert signal.firing
+    assert (signal.name, signal.starts_at) == ("Toxic", BEGAN)
+    assert signal.labels == {"alertname": "Toxic", "pod": "llm-0"}
+    assert signal.trigger is None
+
+
+@pytest.mark.parametrize(
+    "told",
+    [(), (since(NOW.timestamp() + 60),), (since(float("nan")),), (since(float("inf")),), (since(-1.0),)],
+)
+def test_else_when_it_was_first_seen(told: tuple[Sample, ...]) -> None:
+    first = evaluate(NONE, Alerts((alert(),), told), NOW)
+    again = evaluate(first.begun, Alerts((alert(),), ()), NOW + timedelta(minutes=1))
+    assert [one.starts_at for one in (*first.signals, *again.signals)] == [NOW, NOW]
+
+
+def test_an_alert_that_vanishes_is_resolved_once() -> None:
+    answer = Alerts((alert(),), (since(BEGAN.timestamp()),))
+    firing = evaluate(NONE, answer, NOW)
+    gone = evaluate(firing.begun, Alerts((), ()), NOW)
+    assert [(one.firing, one.starts_at, one.fingerprint) for one in gone.signals] == [
+        (False, BEGAN, firing.signals[0].fingerprint)
+    ]
+    assert evaluate(gone.begun, Alerts((), ()), NOW).signals == ()
+
+
+def test_without_an_answer_nothing_fires_and_nothing_is_resolved() -> None:
+    firing = evaluate(NONE, Alerts((alert(),), ()), NOW)
+    unknown = evaluate(firing.begun, DOWN, NOW)
+    assert unknown.signals == ()
+    assert evaluate(unknown.begun, Alerts((), ()), NOW).signals[0].firing is False
+
+
+def test_an_alert_that_came_again_between_two_rounds_is_another_firing() -> None:
+    first = evaluate(NONE, Alerts((alert(),), (since(BEGAN.timestamp()),)), NOW)
+    second = evaluate(first.begun, Alerts((alert(),), (since(NOW.timestamp()),)), NOW)
+    assert [(one.firing, one.starts_at) for one in second.signals] == [(False, BEGAN), (True, NOW)]
+
+
+@pytest.mark.parametrize("value", [0.0, float("nan")])
+def test_only_the_value_one_is_an_alert(value: float) -> None:
+    assert evaluate(NONE, Alerts((alert(value=value),), ()), NOW).signals == ()
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        # As in prometheus/common, model/signature_test.go: 14695981039346656037 and 5799056148416392346.
+        ({}, "cbf29ce484222325"),
+        ({"name": "garland, briggs", "fear": "love is not enough"}, "507a62d79ee76c9a"),
+    ],
+)
+def test_fingerprints_are_those_of_alertmanager(labels: dict[str, str], expected: str) -> None:
+    assert fingerprint(labels) == expected
+
+
+@pytest.mark.parametrize(
+    ("matchers", "answer", "absent", "state", "message"),
+    [
+        (('alertname="Toxic"',), Alerts((alert(),), ()), (), "Active", "an alert Toxic is firing"),
+        (('alertname="Toxic"',), Alerts((), (since(1.0),)), (), "Active", "an alert Toxic is pending"),
+        (('alertname="Other"',), Alerts((alert(),), ()), (), "Active", "Other neither fires nor is pending"),
+        (('team="ml"',), Alerts((alert(),), ()), (), "Active", "compared with every alert that fires"),
+        (('alertname=~"T.*"',), Alerts((alert(),), ()), (), "Active", "compared with every alert"),
+        ((r'alertname="To\"xic"',), Alerts((alert('To"xic'),), ()), (), "Active", 'To"xic is firing'),
+        ((r'alertname="\q"',), Alerts((), ()), (), "Active", "compared with every alert"),
+        (('alertname="Toxic"',), Alerts((alert(),), ()), ("up",), "Inactive", "no series for up"),
+        (('alertname="Toxic"',), DOWN, (), "Error", "Timeout: no answer in time"),
+        (('alertname="Toxic"',), Alerts((), ()), DOWN, "Error", "Timeout: no answer in time"),
+    ],
+)
+def test_what_the_status_says(
+    matchers: tuple[str, ...],
+    answer: Alerts | QueryFailed,
+    absent: tuple[str, ...] | QueryFailed,
+    state: str,
+    message: str,
+) -> None:
+    said = standing(triggered_by(*matchers), answer, absent)
+    assert said.state == TriggerState(state)
+    assert message in said.message
