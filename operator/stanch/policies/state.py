@@ -111,11 +111,12 @@ def _trigger(told: TriggerStatus, news: News | None) -> TriggerStatus:
         return told
     known: dict[str, object] = {}
     if news.last_signal_at is not None:
-        # Nothing else tells of a trigger that only the receiver hears of.
-        known |= {"state": TriggerState.ACTIVE, "message": "alerts come"} if news.state is None else {}
         known |= {"last_signal_at": news.last_signal_at, "last_signal": _clipped(news.last_signal)}
     if news.state is not None:
         known |= {"state": news.state, "message": _clipped(news.message)}
+    elif news.last_signal_at is not None and told.state is not TriggerState.ACTIVE:
+        # Nothing else tells of a trigger that only the receiver hears of.
+        known |= {"state": TriggerState.ACTIVE, "message": "alerts come"}
     return told.model_copy(update=known)
 
 
