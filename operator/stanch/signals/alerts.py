@@ -13,18 +13,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from stanch.api.v1alpha1.policy import TriggerState
 from stanch.signals.model import Signal
 from stanch.signals.samples import Labels, QueryFailed
-from stanch.signals.triggers import Standing, absent_metrics
+from stanch.signals.triggers import OUTAGE_SECONDS, Standing, absent_metrics
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from stanch.api.v1alpha1.policy import AlertTrigger
     from stanch.signals.samples import Samples
+    from stanch.signals.triggers import Moment
 
 FIRING = 'ALERTS{alertstate="firing"}'
 ACTIVE = "ALERTS_FOR_STATE"
@@ -34,7 +35,15 @@ MOST_ALERTS = 10_000
 _NOT_THE_ALERTS = frozenset({"__name__", "alertstate"})
 _EXACT_NAME = re.compile(r'^alertname=("(?:[^"\\]|\\.)*")$')
 
-Begun = Mapping[Labels, datetime]
+
+class Began(NamedTuple):
+    """When an alert that fires began to, and when it was last seen, in seconds of the steady clock."""
+
+    starts_at: datetime
+    seen: float
+
+
+Begun = Mapping[Labels, Began]
 """Of the alerts that fire, by their own labels."""
 NONE: Begun = MappingProxyType({})
 
@@ -51,20 +60,27 @@ class Changed:
     signals: tuple[Signal, ...]
 
 
-def evaluate(before: Begun, answer: Alerts | QueryFailed, now: datetime) -> Changed:
+def evaluate(before: Begun, answer: Alerts | QueryFailed, now: Moment) -> Changed:
     """Every alert that fires, and once each that no longer does. Without an answer, nothing."""
     if not isinstance(answer, Alerts):
         return Changed(before, ())
-    active = {_own(one.labels): _moment(one.value, now) for one in answer.active}
-    labels = [_own(one.labels) for one in answer.firing if one.value == 1]
-    begun = {own: active.get(own) or before.get(own) or now for own in labels}
-    over = [
-        _signal(own, starts_at, firing=False)
-        for own, starts_at in before.items()
-        if begun.get(own) != starts_at
-    ]
-    fires = [_signal(own, starts_at, firing=True) for own, starts_at in begun.items()]
+    active = {_own(one.labels): one.value for one in answer.active}
+    firing = [_own(one.labels) for one in answer.firing if one.value == 1]
+    begun = {own: Began(_beginning(before.get(own), active.get(own), now), now.seconds) for own in firing}
+    over = [_signal(own, was.starts_at, firing=False) for own, was in before.items() if own not in begun]
+    fires = [_signal(own, began.starts_at, firing=True) for own, began in begun.items()]
     return Changed(MappingProxyType(begun), (*over, *fires))
+
+
+def _beginning(was: Began | None, active: float | None, now: Moment) -> datetime:
+    """The earliest that is known, as in Alertmanager: a Prometheus that was restarted takes for new what fires.
+    What is no time of the past counts as not told.
+    """
+    if was is not None and now.seconds - was.seen <= OUTAGE_SECONDS:
+        return was.starts_at
+    if active is not None and 0 < active <= now.at.timestamp():
+        return datetime.fromtimestamp(active, UTC)
+    return now.at
 
 
 def standing(
@@ -116,11 +132,6 @@ def fingerprint(labels: Mapping[str, str]) -> str:
 
 def _own(labels: Labels) -> Labels:
     return tuple(pair for pair in labels if pair[0] not in _NOT_THE_ALERTS)
-
-
-def _moment(value: float, now: datetime) -> datetime | None:
-    """None for what is no time of the past: the alert then began when it was first seen."""
-    return datetime.fromtimestamp(value, UTC) if 0 < value <= now.timestamp() else None
 
 
 def _exact_name(matchers: Iterable[str]) -> str | None:

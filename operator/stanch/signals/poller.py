@@ -206,7 +206,7 @@ class Poller:
         answer = alerts_heard(answers)
         for one, alert in listening:
             self._tell(one.ref, alerts.standing(alert, answer, absent(one.trigger.metrics, answers)))
-        changed = alerts.evaluate(self._begun, answer, now.at)
+        changed = alerts.evaluate(self._begun, answer, now)
         self._begun = changed.begun
         self._owe(Speaker(NAME, None), changed.signals, now)
 

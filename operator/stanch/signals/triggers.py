@@ -191,4 +191,4 @@ def _inactive(answer: Heard) -> Standing:
 
 
 def absent_metrics(selectors: tuple[str, ...]) -> str:
-    return f"no series for {', '.join(selectors)}: nothing fires; see whether its target is scraped"
+    return f"no series for {', '.join(selectors)}: see whether its target is scraped"

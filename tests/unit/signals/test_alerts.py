@@ -9,6 +9,7 @@ import pytest
 from stanch.api.v1alpha1.policy import AlertTrigger, TriggerState
 from stanch.signals.alerts import NONE, Alerts, evaluate, fingerprint, standing
 from stanch.signals.samples import QueryFailed, Reason, Sample
+from stanch.signals.triggers import Moment
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 BEGAN = NOW - timedelta(minutes=5)
@@ -29,9 +30,13 @@ def triggered_by(*matchers: str) -> AlertTrigger:
     return AlertTrigger(matchers=matchers)
 
 
+def at(minute: float = 0) -> Moment:
+    return Moment(NOW + timedelta(minutes=minute), 1000.0 + 60 * minute)
+
+
 def test_an_alert_began_when_prometheus_says() -> None:
     answer = Alerts((alert(pod="llm-0"),), (since(BEGAN.timestamp(), pod="llm-0"),))
-    (signal,) = evaluate(NONE, answer, NOW).signals
+    (signal,) = evaluate(NONE, answer, at()).signals
     assert signal.firing
     assert (signal.name, signal.starts_at) == ("Toxic", BEGAN)
     assert signal.labels == {"alertname": "Toxic", "pod": "llm-0"}
@@ -43,37 +48,41 @@ def test_an_alert_began_when_prometheus_says() -> None:
     [(), (since(NOW.timestamp() + 60),), (since(float("nan")),), (since(float("inf")),), (since(-1.0),)],
 )
 def test_else_when_it_was_first_seen(told: tuple[Sample, ...]) -> None:
-    first = evaluate(NONE, Alerts((alert(),), told), NOW)
-    again = evaluate(first.begun, Alerts((alert(),), ()), NOW + timedelta(minutes=1))
+    first = evaluate(NONE, Alerts((alert(),), told), at())
+    again = evaluate(first.begun, Alerts((alert(),), ()), at(1))
     assert [one.starts_at for one in (*first.signals, *again.signals)] == [NOW, NOW]
 
 
 def test_an_alert_that_vanishes_is_resolved_once() -> None:
     answer = Alerts((alert(),), (since(BEGAN.timestamp()),))
-    firing = evaluate(NONE, answer, NOW)
-    gone = evaluate(firing.begun, Alerts((), ()), NOW)
+    firing = evaluate(NONE, answer, at())
+    gone = evaluate(firing.begun, Alerts((), ()), at(1))
     assert [(one.firing, one.starts_at, one.fingerprint) for one in gone.signals] == [
         (False, BEGAN, firing.signals[0].fingerprint)
     ]
-    assert evaluate(gone.begun, Alerts((), ()), NOW).signals == ()
+    assert evaluate(gone.begun, Alerts((), ()), at(2)).signals == ()
 
 
 def test_without_an_answer_nothing_fires_and_nothing_is_resolved() -> None:
-    firing = evaluate(NONE, Alerts((alert(),), ()), NOW)
-    unknown = evaluate(firing.begun, DOWN, NOW)
+    firing = evaluate(NONE, Alerts((alert(),), ()), at())
+    unknown = evaluate(firing.begun, DOWN, at(1))
     assert unknown.signals == ()
-    assert evaluate(unknown.begun, Alerts((), ()), NOW).signals[0].firing is False
+    assert evaluate(unknown.begun, Alerts((), ()), at(2)).signals[0].firing is False
 
 
-def test_an_alert_that_came_again_between_two_rounds_is_another_firing() -> None:
-    first = evaluate(NONE, Alerts((alert(),), (since(BEGAN.timestamp()),)), NOW)
-    second = evaluate(first.begun, Alerts((alert(),), (since(NOW.timestamp()),)), NOW)
-    assert [(one.firing, one.starts_at) for one in second.signals] == [(False, BEGAN), (True, NOW)]
+@pytest.mark.parametrize(("minutes", "starts_at"), [(30, BEGAN), (61, NOW)])
+def test_a_prometheus_that_was_away_for_less_than_an_hour_begins_no_other_firing(
+    minutes: int, starts_at: datetime
+) -> None:
+    first = evaluate(NONE, Alerts((alert(),), (since(BEGAN.timestamp()),)), at())
+    away = evaluate(first.begun, DOWN, at(1))
+    back = evaluate(away.begun, Alerts((alert(),), (since(NOW.timestamp()),)), at(minutes))
+    assert [(one.firing, one.starts_at) for one in back.signals] == [(True, starts_at)]
 
 
 @pytest.mark.parametrize("value", [0.0, float("nan")])
 def test_only_the_value_one_is_an_alert(value: float) -> None:
-    assert evaluate(NONE, Alerts((alert(value=value),), ()), NOW).signals == ()
+    assert evaluate(NONE, Alerts((alert(value=value),), ()), at()).signals == ()
 
 
 @pytest.mark.parametrize(

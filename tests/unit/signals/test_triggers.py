@@ -186,7 +186,7 @@ def test_series_are_judged_one_by_one() -> None:
         (heard(), TriggerState.INACTIVE, "the query gives no sample: nothing fires"),
         (heard(absent=('drift{app="a"}',)), TriggerState.INACTIVE, 'no series for drift{app="a"}'),
         (heard(0.0, absent=("drift", "up")), TriggerState.INACTIVE, "no series for drift, up"),
-        (heard(0.3, absent=("drift",)), TriggerState.INACTIVE, "nothing fires"),
+        (heard(0.3, absent=("drift",)), TriggerState.INACTIVE, "no series for drift"),
         (heard(float("nan")), TriggerState.ERROR, "NaN"),
         (heard(float("inf")), TriggerState.ACTIVE, "firing for 1 series"),
     ],
