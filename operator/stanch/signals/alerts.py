@@ -73,7 +73,8 @@ def evaluate(before: Begun, answer: Alerts | QueryFailed, now: Moment) -> Change
 
 
 def _beginning(was: Began | None, active: float | None, now: Moment) -> datetime:
-    """The earliest that is known, as in Alertmanager: a Prometheus that was restarted takes for new what fires.
+    """The earliest that is known, as in Alertmanager: to a Prometheus that was restarted, what fires is new.
+
     What is no time of the past counts as not told.
     """
     if was is not None and now.seconds - was.seen <= OUTAGE_SECONDS:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from io import BytesIO
 from socket import SHUT_RDWR
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import quote, urlsplit
 
 from prometheus_api_client.prometheus_connect import PrometheusConnect
 from requests import RequestException, Session, Timeout
@@ -27,6 +27,7 @@ from urllib3 import Retry
 from urllib3.exceptions import HTTPError
 from urllib3.exceptions import TimeoutError as BodyTimeout
 
+from stanch.errors import Rejected
 from stanch.signals.samples import MOST_SERIES, QueryFailed, Reason, judge, not_prometheus, parse, timed_out
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ class PromClient:
     """`url` is what stands before `/api/v1/query`. Files are read again when they change: they may rotate.
 
     The environment's proxies are not used, and no redirection is followed: the token is for `url` alone.
+    Raises Rejected when `url` is no address, or has credentials in it.
     """
 
     url: str
@@ -61,6 +63,13 @@ class PromClient:
     _trust: _Trust = field(init=False)
 
     def __post_init__(self) -> None:
+        if not _is_address(self.url):
+            raise Rejected(
+                "BadPrometheusUrl",
+                "--prometheus-url has to look like https://prometheus.example.test/path, without credentials "
+                "(those go into --prometheus-token-file), query or fragment",
+            )
+        self.url = self.url.rstrip("/")
         self._trust = _Trust(self.ca_file)
 
     async def query(self, expression: str, *, most: int = MOST_SERIES) -> Samples:
@@ -85,17 +94,16 @@ class PromClient:
         return outcome
 
     def graph(self, expression: str) -> str:
-        """Where a person sees the query's graph; without the credentials that an address may carry."""
-        parts = urlsplit(self.url)
-        bare = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])).rstrip("/")
-        return f"{bare}/graph?g0.expr={quote(expression, safe='')}&g0.tab=0"
+        """Where a person sees the query's graph."""
+        return f"{self.url}/graph?g0.expr={quote(expression, safe='')}&g0.tab=0"
 
     def _ask(self, line: _Line, expression: str, most: int) -> Samples | QueryFailed:
-        url = self.url.rstrip("/")
         try:
             with _Session() as session:
-                prometheus = PrometheusConnect(url, headers=self._headers(), retry=Retry(0), session=session)
-                session.mount(url, line)  # in place of what the client has mounted
+                prometheus = PrometheusConnect(
+                    self.url, headers=self._headers(), retry=Retry(0), session=session
+                )
+                session.mount(self.url, line)  # in place of what the client has mounted
                 give_up = {"timeout": f"{max(1, round(self.timeout * 1000))}ms"}
                 result = prometheus.custom_query(expression, params=give_up, timeout=self.timeout)  # type: ignore[arg-type] # requests takes parts of seconds
                 return parse(result, most=most)
@@ -119,6 +127,20 @@ class PromClient:
                 Reason.UNAUTHORIZED, f"no bearer token is in {self.token_file}; see --prometheus-token-file"
             )
         return {"Authorization": f"Bearer {token}"}
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        credentials, port = parts.username or parts.password, parts.port
+    except ValueError:
+        return False
+    return (
+        parts.scheme in {"http", "https"}
+        and bool(parts.hostname)
+        and port != 0
+        and not (credentials or parts.query or parts.fragment)
+    )
 
 
 @dataclass(slots=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from stanch.api.v1alpha1.policy import AlertTrigger, TriggerState
 from stanch.signals.alerts import NONE, Alerts, evaluate, fingerprint, standing
@@ -83,6 +85,32 @@ def test_a_prometheus_that_was_away_for_less_than_an_hour_begins_no_other_firing
 @pytest.mark.parametrize("value", [0.0, float("nan")])
 def test_only_the_value_one_is_an_alert(value: float) -> None:
     assert evaluate(NONE, Alerts((alert(value=value),), ()), at()).signals == ()
+
+
+PODS = ("a", "b")
+answers = st.one_of(
+    st.lists(st.sampled_from(PODS), unique=True).map(
+        lambda pods: Alerts(tuple(alert(pod=pod) for pod in pods), ())
+    ),
+    st.builds(QueryFailed, st.sampled_from(Reason), st.just("no")),
+)
+
+
+@given(st.lists(answers))
+def test_whatever_the_answers_resolved_follows_firing_and_failures_are_silent(
+    history: list[Alerts | QueryFailed],
+) -> None:
+    begun = NONE
+    firing: set[str] = set()
+    for minute, answer in enumerate(history):
+        changed = evaluate(begun, answer, at(minute))
+        begun = changed.begun
+        assert not (changed.signals and isinstance(answer, QueryFailed))
+        for signal in changed.signals:
+            assert signal.firing or signal.fingerprint in firing
+            (firing.add if signal.firing else firing.remove)(signal.fingerprint)
+        if isinstance(answer, Alerts):
+            assert len(firing) == len(answer.firing)
 
 
 @pytest.mark.parametrize(
