@@ -67,3 +67,11 @@ def test_it_is_bounded_and_says_what_it_drops(monkeypatch: pytest.MonkeyPatch) -
     assert box.add(ALL, [signal(series="a"), signal(series="b")], 0) == 0
     assert box.add(ALL, [signal(series="c")], 0) == 1
     assert box.batches() == {ALL: [signal(series="b"), signal(series="c")]}
+
+
+def test_series_that_no_longer_fire_leave_no_trace() -> None:
+    box = Outbox()
+    for second in range(0, 600, 15):
+        box.add(ALL, [signal(series=f"pod-{second}")], second)
+        box.taken(ALL, second)
+    assert len(box._told) <= 5
