@@ -58,6 +58,19 @@ node: $(STAMP) ## What tests on a real node need, where one can run: Debian pack
 	fi
 	@$(BIN)/python -m sandbox node
 
+SIGNAL_PACKAGES := prometheus prometheus-alertmanager
+
+.PHONY: signals
+signals: ## A real Prometheus and Alertmanager for tests, where apt can install them: programs, no services
+	@if ! dpkg-query --show $(SIGNAL_PACKAGES) >/dev/null 2>&1; then \
+	  if [[ $$(uname) == Linux && $$(id -u) == 0 ]] && command -v apt-get >/dev/null; then \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(SIGNAL_PACKAGES); \
+	    if [[ -d /run/systemd/system ]]; then systemctl disable --now --quiet $(SIGNAL_PACKAGES); fi; \
+	  else \
+	    echo "tests with a real Prometheus are skipped unless prometheus and alertmanager are on the PATH" >&2; \
+	  fi; \
+	fi
+
 .PHONY: lock
 lock: $(STAMP) ## Renew requirements.lock and requirements-runtime.lock from pyproject.toml
 	@test -x $(TOOLS)/bin/uv || { $(PYTHON) -m venv $(TOOLS) && $(TOOLS)/bin/python -m pip install --quiet uv; }
@@ -69,7 +82,7 @@ lock: $(STAMP) ## Renew requirements.lock and requirements-runtime.lock from pyp
 ##@ Use
 
 .PHONY: demo
-demo: binaries node ## The whole story on a control plane of its own, in half a minute once built
+demo: binaries node signals ## The whole story on a control plane of its own, in half a minute once built
 	@$(BIN)/python -m sandbox.demo
 
 .PHONY: up
@@ -98,11 +111,11 @@ lint: $(STAMP) ## ruff, mypy --strict, import-linter, and nothing generated is o
 WORKERS ?= 3
 
 .PHONY: test
-test: lint binaries node ## Everything but the long tests: lint, unit, integration on a real API server
+test: lint binaries node signals ## Everything but the long tests: lint, unit, integration on a real API server
 	@$(BIN)/python -m pytest -m 'not long' -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
 
 .PHONY: test-long
-test-long: binaries node ## The exhaustive tests: whole crash matrices, long property and soak runs
+test-long: binaries node signals ## The exhaustive tests: whole crash matrices, long property and soak runs
 	@status=0; $(BIN)/python -m pytest -m long -n $(WORKERS) --dist loadgroup $(PYTEST_ARGS) || status=$$?; \
 	if [[ $$status == 5 ]]; then echo "no test is marked long"; else exit $$status; fi
 

@@ -17,15 +17,16 @@ from stanch.errors import Rejected
 from stanch.kube.resources import AIINCIDENTS
 from stanch.policies.choose import parse, ref_of
 from stanch.policies.selected import workloads
-from stanch.policies.state import Found, Matched, status_of
+from stanch.policies.state import NO_NEWS, Found, Matched, status_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from stanch.api.v1alpha1.status import AIIncidentStatus
     from stanch.kube.client import Kube
     from stanch.kube.resources import ObjectRef
     from stanch.policies.match import Policy
+    from stanch.signals.board import News
 
 Json = dict[str, Any]
 
@@ -66,12 +67,18 @@ def _utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+def _no_news(_policy: ObjectRef) -> Mapping[str, News]:
+    return NO_NEWS
+
+
 @dataclass(frozen=True, slots=True)
 class PolicyReconciler:
     kube: Kube
     protected: frozenset[str]
     """Namespaces in which nothing is ever contained."""
     clock: Callable[[], datetime] = _utc_now
+    news: Callable[[ObjectRef], Mapping[str, News]] = _no_news
+    """What is known of a policy's triggers, by their names: `Board.of`."""
 
     async def reconcile(self, ref: ObjectRef) -> None:
         """Raises StanchError; the queue retries."""
@@ -85,7 +92,7 @@ class PolicyReconciler:
                 "PolicyUnreadable", f"{ref} has something in it that this version does not know: {error}"
             ) from error
         matched, incidents = await asyncio.gather(self._workloads(policy), self._incidents(policy))
-        status = status_of(policy, Found(matched, incidents, self.protected), self.clock())
+        status = status_of(policy, Found(matched, incidents, self.protected), self.clock(), self.news(ref))
         wire = status.wire()
         if policy.status.wire() != wire:
             await self.kube.replace_status(ref, {**body, "status": wire})

@@ -3,24 +3,35 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from stanch.actions.order import too_late
 from stanch.actions.registry import ACTIONS
 from stanch.api.v1alpha1.incident import TargetKind
-from stanch.api.v1alpha1.policy import ContainmentPolicy, ContainmentPolicyStatus, PolicyIncident
+from stanch.api.v1alpha1.policy import (
+    ContainmentPolicy,
+    ContainmentPolicyStatus,
+    PolicyIncident,
+    TriggerState,
+    TriggerStatus,
+)
 from stanch.api.v1alpha1.steps import OnFailure
 from stanch.status import conditions
 from stanch.status.conditions import Say
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
+    from stanch.api.v1alpha1.policy import Trigger
     from stanch.api.v1alpha1.steps import Step
     from stanch.policies.match import Policy
+    from stanch.signals.board import News
 
 _LISTED = 20
+_MOST_WORDS = 1024
+NO_NEWS: Mapping[str, News] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -51,8 +62,10 @@ class Problem:
     message: str
 
 
-def status_of(policy: Policy, found: Found, now: datetime) -> ContainmentPolicyStatus:
-    """The whole status but for triggers, which are not this module's to tell."""
+def status_of(
+    policy: Policy, found: Found, now: datetime, news: Mapping[str, News] = NO_NEWS
+) -> ContainmentPolicyStatus:
+    """The whole status. `news`: what is known of triggers, by their names."""
     problem, tally = impossible(policy, found), _tally(policy, found)
     generation = policy.metadata.generation
     if problem is not None:
@@ -75,8 +88,40 @@ def status_of(policy: Policy, found: Found, now: datetime) -> ContainmentPolicyS
         active_incidents=len(found.incidents),
         incidents=tuple(sorted(found.incidents, key=lambda one: (one.namespace, one.name))[:_LISTED]),
         conditions=conditions.merge(policy.status.conditions, said, generation, now),
-        triggers=policy.status.triggers,
+        triggers=_triggers(policy, news),
     )
+
+
+def _triggers(policy: Policy, news: Mapping[str, News]) -> tuple[TriggerStatus, ...]:
+    """Those of the spec, in its order; what nobody has news of stands as it was told before."""
+    told = {one.name: one for one in policy.status.triggers}
+    return tuple(
+        _trigger(told.get(trigger.name) or _unheard(trigger), news.get(trigger.name))
+        for trigger in policy.spec.triggers
+    )
+
+
+def _unheard(trigger: Trigger) -> TriggerStatus:
+    waits = "no alert has come yet" if trigger.alert is not None else "not evaluated yet"
+    return TriggerStatus(name=trigger.name, state=TriggerState.INACTIVE, message=waits)
+
+
+def _trigger(told: TriggerStatus, news: News | None) -> TriggerStatus:
+    if news is None:
+        return told
+    known: dict[str, object] = {}
+    if news.last_signal_at is not None:
+        known |= {"last_signal_at": news.last_signal_at, "last_signal": _clipped(news.last_signal)}
+    if news.state is not None:
+        known |= {"state": news.state, "message": _clipped(news.message)}
+    elif news.last_signal_at is not None and told.state is not TriggerState.ACTIVE:
+        # Nothing else tells of a trigger that only the receiver hears of.
+        known |= {"state": TriggerState.ACTIVE, "message": "alerts come"}
+    return told.model_copy(update=known)
+
+
+def _clipped(text: str) -> str | None:
+    return (text if len(text) <= _MOST_WORDS else text[: _MOST_WORDS - 1] + "…") or None
 
 
 def _tally(policy: Policy, found: Found) -> str:

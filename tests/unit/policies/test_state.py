@@ -10,9 +10,10 @@ import pytest
 from stanch.actions.protocol import Ask, Refusal
 from stanch.actions.registry import ACTIONS
 from stanch.api.v1alpha1.incident import Target, TargetKind
-from stanch.api.v1alpha1.policy import PolicyIncident
+from stanch.api.v1alpha1.policy import PolicyIncident, TriggerState, TriggerStatus
 from stanch.api.v1alpha1.steps import Step
 from stanch.policies.state import Found, Matched, impossible, status_of
+from stanch.signals.board import News
 from stanch.status import conditions
 from tests.unit.policies.made import cluster, own, selector
 
@@ -103,6 +104,70 @@ def test_what_has_not_changed_is_not_written_again() -> None:
     )
     assert again == first
     assert first.observed_generation == 1
+
+
+DRIFT: dict[str, Any] = {
+    "name": "drift",
+    "category": "Drift",
+    "severity": "Medium",
+    "prometheus": {"query": "drift", "operator": "gt", "value": "0.2"},
+}
+TOXIC: dict[str, Any] = {
+    "name": "toxic",
+    "category": "OutputPolicyViolation",
+    "severity": "Critical",
+    "alert": {"matchers": ['alertname="Toxic"']},
+}
+
+
+def told(*triggers: TriggerStatus, **news: News) -> tuple[TriggerStatus, ...]:
+    """What is said of triggers after `triggers` was said."""
+    policy = own(triggers=[DRIFT, TOXIC])
+    before = policy.status.model_copy(update={"triggers": triggers})
+    return status_of(policy.model_copy(update={"status": before}), Found(), NOW, news).triggers
+
+
+def trigger(
+    name: str, state: TriggerState, message: str | None = None, signal: str | None = None
+) -> TriggerStatus:
+    at = NOW if signal is not None else None
+    return TriggerStatus(name=name, state=state, message=message, last_signal_at=at, last_signal=signal)
+
+
+def test_every_trigger_of_the_spec_has_its_place_before_anything_is_known() -> None:
+    assert told() == (
+        trigger("drift", TriggerState.INACTIVE, "not evaluated yet"),
+        trigger("toxic", TriggerState.INACTIVE, "no alert has come yet"),
+    )
+
+
+def test_news_of_a_trigger_is_told_and_what_nobody_has_news_of_stands() -> None:
+    firing = trigger("toxic", TriggerState.ACTIVE, "firing", "created chat/toxic-1")
+    gone = trigger("removed", TriggerState.ACTIVE, "was here")
+    assert told(firing, gone, drift=News(TriggerState.ERROR, "Timeout: no answer in time")) == (
+        trigger("drift", TriggerState.ERROR, "Timeout: no answer in time"),
+        firing,
+    )
+
+
+def test_a_signal_stays_told_when_the_state_changes_and_the_other_way_round() -> None:
+    signalled = News(last_signal_at=NOW, last_signal="created chat/drift-1")
+    (drift, _) = told(trigger("drift", TriggerState.ACTIVE, "firing"), drift=signalled)
+    assert drift == trigger("drift", TriggerState.ACTIVE, "firing", "created chat/drift-1")
+    (drift, _) = told(drift, drift=News(TriggerState.INACTIVE, "no sample"))
+    assert drift == trigger("drift", TriggerState.INACTIVE, "no sample", "created chat/drift-1")
+
+
+def test_a_trigger_that_only_the_receiver_hears_of_lives_once_an_alert_came() -> None:
+    (_, toxic) = told(toxic=News(last_signal_at=NOW, last_signal="created chat/toxic-1"))
+    assert toxic == trigger("toxic", TriggerState.ACTIVE, "alerts come", "created chat/toxic-1")
+
+
+def test_long_news_fits_the_status() -> None:
+    (drift, _) = told(drift=News(TriggerState.ERROR, "x" * 5000, NOW, "y" * 5000))
+    assert drift.message is not None
+    assert drift.last_signal is not None
+    assert (len(drift.message), len(drift.last_signal)) == (1024, 1024)
 
 
 NEEDED: dict[str, Any] = {"rollback": {"to": {"lastKnownGood": True}}, "quarantine": {"pods": ["llm-0"]}}

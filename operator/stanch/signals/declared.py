@@ -1,0 +1,88 @@
+"""Which questions the triggers of all policies come to, and which answers each of them gets. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from stanch.signals import alerts
+from stanch.signals.alerts import Alerts
+from stanch.signals.model import Speaker, TriggerRef
+from stanch.signals.samples import MOST_SERIES, QueryFailed
+from stanch.signals.triggers import Heard
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from stanch.api.v1alpha1.policy import Trigger
+    from stanch.kube.resources import ObjectRef
+    from stanch.policies.match import Policy
+    from stanch.signals.samples import Samples
+
+    Answers = Mapping[str, Samples | QueryFailed]
+
+NAME = "prometheus"
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """A trigger of a policy. `uid` is the policy's: another one of the same name is another policy."""
+
+    ref: TriggerRef
+    uid: str
+    trigger: Trigger
+
+    @property
+    def speaker(self) -> Speaker:
+        """Whoever writes a namespace's policies chooses queries, hence labels: they speak for it alone."""
+        namespace = self.ref.policy.namespace
+        return Speaker(NAME, None if namespace is None else frozenset({namespace}))
+
+
+def triggers_of(ref: ObjectRef, policy: Policy) -> list[Declared]:
+    return [
+        Declared(TriggerRef(ref, trigger.name), policy.metadata.uid, trigger)
+        for trigger in policy.spec.triggers
+    ]
+
+
+def questions(declared: Iterable[Declared]) -> dict[str, int]:
+    """Each query once, with the most series that its answer may have."""
+    asked: dict[str, int] = {}
+    for one in declared:
+        asked |= {_absence(selector): MOST_SERIES for selector in one.trigger.metrics}
+        if one.trigger.prometheus is not None:
+            asked.setdefault(one.trigger.prometheus.query, MOST_SERIES)
+        if one.trigger.alert is not None:
+            asked |= {alerts.FIRING: alerts.MOST_ALERTS, alerts.ACTIVE: alerts.MOST_ALERTS}
+    return asked
+
+
+def heard(query: str, metrics: Iterable[str], answers: Answers) -> Heard | QueryFailed:
+    missing, samples = absent(metrics, answers), answers[query]
+    if isinstance(missing, QueryFailed):
+        return missing
+    return samples if isinstance(samples, QueryFailed) else Heard(samples, missing)
+
+
+def alerts_heard(answers: Answers) -> Alerts | QueryFailed:
+    firing, active = answers[alerts.FIRING], answers[alerts.ACTIVE]
+    if isinstance(firing, QueryFailed):
+        return firing
+    return active if isinstance(active, QueryFailed) else Alerts(firing, active)
+
+
+def absent(metrics: Iterable[str], answers: Answers) -> tuple[str, ...] | QueryFailed:
+    """Those selectors that no series matches; one that could not be asked about decides for all."""
+    missing: list[str] = []
+    for selector in metrics:
+        answer = answers[_absence(selector)]
+        if isinstance(answer, QueryFailed):
+            return QueryFailed(answer.reason, f"whether there is any {selector}: {answer.message}")
+        if answer:
+            missing.append(selector)
+    return tuple(missing)
+
+
+def _absence(selector: str) -> str:
+    return f"absent({selector})"
