@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         PlanPolicy,
         StepStatus,
     )
+    from stanch.incidents.signalled import Note
     from stanch.kube.resources import ObjectRef
 
 Json = dict[str, Any]
@@ -108,6 +109,8 @@ class Facts:
     """The policy found for an incident that has no plan yet."""
     proof: HoldProof = field(default_factory=HoldProof)
     contests: tuple[Contest, ...] = ()
+    signals: tuple[Note, ...] = ()
+    """Reports of the alerts that the incident stands for, not told yet."""
     problem: str = ""
     """What the API server refused when it was last asked, empty since it agreed."""
     seen_at: datetime | None = None

@@ -22,7 +22,7 @@ from stanch.evidence.store import StoreOptions, open_store
 from stanch.evidence.take import Collector
 from stanch.holds.canary import Canary
 from stanch.holds.keeper import HoldKeeper
-from stanch.incidents import containment, release
+from stanch.incidents import containment, release, signalled
 from stanch.incidents.events import event, notes
 from stanch.incidents.facts import Contest, Decision, Facts, Limits, RemoveFinalizer
 from stanch.incidents.gather import gather
@@ -35,6 +35,7 @@ from stanch.queue import Key
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from stanch.incidents.signalled import Note
     from stanch.kube.client import Json, Kube
     from stanch.main import Services
     from stanch.observability.audit import Denied
@@ -105,6 +106,13 @@ class Reconciler:
             self.hints.contest(key, contest)
         return holders
 
+    def signalled(self, key: Key, note: Note) -> None:
+        """Remember a report of an alert that the incident stands for. A repeat waits for the next look."""
+        waiting = [one for one in self.hints.signals(key) if one.fingerprint == note.fingerprint]
+        self.hints.signal(key, note)
+        if not waiting or waiting[-1].firing is not note.firing:
+            self.enqueue(key)
+
     async def reconcile(self, key: Key) -> float | None:
         """Seconds until it wants to look again; None when only an event can bring news."""
         seen_at = self.hints.first_seen(key, self.clock())
@@ -115,6 +123,7 @@ class Reconciler:
                 return None
             incident = AIIncident.parse(body)
             if _settled(incident):
+                self.hints.heard(key, self.hints.signals(key))  # an incident that has ended takes no more in
                 return None
             facts = await gather(
                 self.kube,
@@ -122,6 +131,7 @@ class Reconciler:
                 incident,
                 proof=self.canary.proof,
                 contests=self.hints.contests(key),
+                signals=signalled.due(incident.status.signals, self.hints.signals(key), self.clock()),
                 problem=self.hints.problem(key),
                 seen_at=seen_at,
                 now=self.clock(),
@@ -157,7 +167,7 @@ class Reconciler:
             decision = self._decide(facts)
             if decision.status is not None:
                 body = await self._store(key, body, facts, decision.status, events)
-                facts = replace(facts, incident=AIIncident.parse(body), contests=(), errands={})
+                facts = replace(facts, incident=AIIncident.parse(body), contests=(), signals=(), errands={})
                 self.hints.brought(key, {})
             if not decision.acts:
                 return not decision.again, decision.look_again
@@ -188,10 +198,12 @@ class Reconciler:
         old = facts.incident.status
         wire = status.wire()
         if old.wire() == wire:
+            self.hints.heard(key, facts.signals)
             return body
         ref = ObjectRef(AIINCIDENTS, key.namespace, key.name)
         stored = await self.kube.replace_status(ref, {**body, "status": wire})
         self.hints.told(key, facts.contests)
+        self.hints.heard(key, facts.signals)
         self._measure(key, old, status)
         policy = concerned(key.namespace, old, status)
         if policy is not None and self.tell_policy is not None:
