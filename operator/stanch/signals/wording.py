@@ -28,8 +28,7 @@ def quoted(text: str) -> str:
 
 def web_address(text: str, most: int) -> str:
     """The URL, if it is one that people may follow; else empty. Never cut: half an address is another one."""
-    shown = one_line(text, most + 1)
-    if shown != text or len(text) > most:
+    if len(text) > most or " " in text or one_line(text, most) != text:
         return ""
     try:
         parts = urlsplit(text)
