@@ -1,4 +1,4 @@
-"""From an alert to a contained workload, with the operator's own account and rights: opened once, held, told."""
+"""From an alert to a contained workload, with the operator's own account: opened once, held, told."""
 
 from __future__ import annotations
 

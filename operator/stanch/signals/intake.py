@@ -187,6 +187,7 @@ class SignalIntake:
             return await self._named_alike(case, by, workload, key)
         except Rejected as error:
             raise refused(error.reason, error.message) from error
+        case.reader.opened(case.namespace)
         self._note(key, case.signal)
         log.info("incident opened", incident=str(key), signal=signal_name(case.signal), trigger=by.ref.name)
         grave = f"{by.trigger.severity}, {by.trigger.category}"

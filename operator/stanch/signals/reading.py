@@ -71,6 +71,14 @@ class _Outline(ApiModel):
         return tuple(TriggerRef(ref, one.name) for one in self.spec.triggers)
 
 
+def _triggers_of(body: Json) -> tuple[TriggerRef, ...]:
+    """None where not even that can be read: one policy must not keep the signals of all others waiting."""
+    try:
+        return _Outline.model_validate(body).triggers
+    except ValidationError:
+        return ()
+
+
 @dataclass(frozen=True, slots=True)
 class Policies:
     readable: tuple[Policy, ...]
@@ -84,6 +92,7 @@ class Reader:
 
     kube: Kube
     _objects: dict[ObjectRef, asyncio.Task[Json | None]] = field(default_factory=dict)
+    _signalled: dict[str, asyncio.Task[list[Json]]] = field(default_factory=dict)
 
     async def policies(self) -> Policies:
         listed = await asyncio.gather(
@@ -95,11 +104,10 @@ class Reader:
             try:
                 readable.append(parse(body))
             except ValidationError as error:
-                outline = _Outline.model_validate(body)
-                unreadable += outline.triggers
+                unreadable += _triggers_of(body)
                 log.warning(
                     "a policy cannot be read, and none of its triggers fires; upgrade the operator",
-                    policy=f"{outline.kind} {outline.metadata.name}",
+                    policy=f"{body['kind']} {body['metadata']['name']}",
                     problem=str(error),
                 )
         return Policies(tuple(readable), tuple(unreadable))
@@ -155,9 +163,16 @@ class Reader:
         return [one for one in known if one.stands_for(policy, workload)]
 
     async def signalled_incidents(self, namespace: str) -> list[Known]:
-        """All of the namespace that signals have opened, as they are now."""
-        listed = await self.kube.list(AIINCIDENTS, namespace, label_selector=TRIGGER_LABEL)
-        return [Known.model_validate(body) for body in listed]
+        """All of the namespace that signals have opened, as first read since the last one."""
+        if namespace not in self._signalled:
+            self._signalled[namespace] = asyncio.ensure_future(
+                self.kube.list(AIINCIDENTS, namespace, label_selector=TRIGGER_LABEL)
+            )
+        return [Known.model_validate(body) for body in await self._signalled[namespace]]
+
+    def opened(self, namespace: str) -> None:
+        """There is another incident in that namespace from now on."""
+        self._signalled.pop(namespace, None)
 
     async def incident(self, namespace: str, name: str) -> Known | None:
         body = await self.kube.get(ObjectRef(AIINCIDENTS, namespace, name))

@@ -53,27 +53,31 @@ class Told:
 class Teller:
     kube: Kube
     board: Board
+    _unreadable: set[TriggerRef] = field(default_factory=set)
     _events: dict[str, datetime] = field(default_factory=dict)
 
     def of_matchers(self, problems: Mapping[TriggerRef, str], armed: Iterable[Armed]) -> None:
         """An alert trigger whose matchers cannot be read is in error; one whose can is so no longer."""
         for trigger, problem in problems.items():
+            self._unreadable.add(trigger)
             self.board.stands(trigger, TriggerState.ERROR, one_line(problem, _LONGEST))
         for one in armed:
-            if one.trigger.alert is not None and self._was_unreadable(one):
+            if one.ref in self._unreadable or self._was_unreadable(one):
+                self._unreadable.discard(one.ref)
                 self.board.stands(one.ref, TriggerState.ACTIVE)
 
     def _was_unreadable(self, one: Armed) -> bool:
-        """By what this process has told, else by what stands in the policy's status."""
-        news = self.board.of(one.ref.policy).get(one.ref.name)
-        if news is not None and news.state is not None:
-            return news.state is TriggerState.ERROR and news.message.startswith(_MATCHERS)
-        return any(
+        """By the policy's status, of which this process has told nothing else."""
+        left_over = any(
             old.name == one.ref.name
             and old.state is TriggerState.ERROR
             and (old.message or "").startswith(_MATCHERS)
             for old in one.policy.status.triggers
         )
+        if not left_over:
+            return False
+        news = self.board.of(one.ref.policy).get(one.ref.name)
+        return news is None or news.state is None
 
     def of_signals(self, told: Sequence[Told], now: datetime) -> None:
         """What the last signals came to, by trigger: once for all of a batch, and seldom for what repeats."""

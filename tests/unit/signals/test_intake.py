@@ -287,6 +287,13 @@ class TestAResolution:
 
         assert (await town.one(labels={"deployment": "llm"}, firing=False)).outcome is Outcome.RESOLVED
 
+    async def test_of_many_alerts_reads_the_incidents_once(self) -> None:
+        town = Town()
+
+        await town.take(*(signal(firing=False, fingerprint=str(number)) for number in range(50)))
+
+        assert town.cluster.asked["list aiincidents"] == 1
+
     async def test_of_nothing_that_is_open_is_nothing(self) -> None:
         town = Town()
         assert said(await town.one(firing=False)) == (Outcome.IGNORED, "NothingOpen")

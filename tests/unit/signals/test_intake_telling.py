@@ -136,6 +136,9 @@ class TestAPolicy:
 
         assert town.board.of(ref(policy="newer").policy)["toxic"].state is TriggerState.ERROR
         assert "upgrade the operator" in town.board.of(ref(policy="newer").policy)["toxic"].message
+        newer["spec"]["triggers"] = {"of": "another shape"}
+        town.cluster.add(newer)
+        assert (await town.one()).outcome is Outcome.MERGED, "whatever it looks like, the others go on"
         assert any(
             line["log_level"] == "warning" and "newer" in line["policy"] for line in logs if "policy" in line
         )
