@@ -259,6 +259,16 @@ async def test_a_resolution_is_looked_at_at_once_and_releases_nothing(engine: En
     assert engine.status()["phase"] == "Contained"
 
 
+async def test_what_says_nothing_new_is_not_remembered_for_ever(engine: Engine) -> None:
+    written = engine.api.status_writes
+
+    engine.hears("never seen to fire", firing=False)
+    await engine.look()
+
+    assert engine.engine.hints.signals(KEY) == ()
+    assert engine.api.status_writes == written
+
+
 async def test_an_incident_that_has_ended_takes_no_more_in(engine: Engine) -> None:
     released = {**engine.api.objects[INCIDENT]["spec"], "desiredState": "Released"}
     engine.api._store(INCIDENT, {**engine.api.objects[INCIDENT], "spec": released})

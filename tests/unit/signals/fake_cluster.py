@@ -5,6 +5,7 @@ What a test puts into `before` is called as a request arrives, and may answer by
 
 from __future__ import annotations
 
+import asyncio
 import copy
 from collections import Counter
 from typing import TYPE_CHECKING, Any
@@ -93,7 +94,7 @@ class FakeCluster:
         return one
 
     async def get(self, ref: ObjectRef) -> Json | None:
-        self._asked(f"get {ref.resource.plural}")
+        await self._asked(f"get {ref.resource.plural}")
         return copy.deepcopy(self.objects.get(ref))
 
     async def list(
@@ -104,7 +105,7 @@ class FakeCluster:
         label_selector: str = "",
         metadata_only: bool = False,
     ) -> list[Json]:
-        self._asked(f"list {resource.plural}")
+        await self._asked(f"list {resource.plural}")
         return [
             copy.deepcopy({"metadata": body["metadata"]} if metadata_only else body)
             for ref, body in self.objects.items()
@@ -114,7 +115,7 @@ class FakeCluster:
         ]
 
     async def create(self, resource: Resource, namespace: str, body: Json) -> Json:
-        self._asked(f"create {resource.plural}")
+        await self._asked(f"create {resource.plural}")
         name = body["metadata"]["name"]
         if resource == EVENTS:
             if name in self.events:
@@ -128,7 +129,9 @@ class FakeCluster:
             raise Conflict("AlreadyExists", f"{ref} exists")
         return self.add(body)
 
-    def _asked(self, what: str) -> None:
+    async def _asked(self, what: str) -> None:
+        """Whoever else asks has a turn in between."""
+        await asyncio.sleep(0)
         self.asked[what] += 1
         self.before.get(what, lambda: None)()
 

@@ -287,6 +287,20 @@ class TestAResolution:
 
         assert (await town.one(labels={"deployment": "llm"}, firing=False)).outcome is Outcome.RESOLVED
 
+    async def test_is_told_to_an_incident_that_the_same_batch_has_opened(self) -> None:
+        town = Town()
+
+        taken = await town.take(signal(firing=False), signal(), signal(firing=False))
+
+        assert [one.outcome for one in taken] == [Outcome.IGNORED, Outcome.CREATED, Outcome.RESOLVED]
+
+    async def test_is_not_told_to_a_dry_run_that_somebody_labelled(self) -> None:
+        town = Town()
+        await town.one()
+        town.cluster.incident()["spec"]["mode"] = "DryRun"
+
+        assert said(await town.one(firing=False)) == (Outcome.IGNORED, "NothingOpen")
+
     async def test_of_many_alerts_reads_the_incidents_once(self) -> None:
         town = Town()
 
