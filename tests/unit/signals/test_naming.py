@@ -202,6 +202,7 @@ def test_a_line_is_one_line_that_fits(text: str, most: int) -> None:
     "url",
     [
         "javascript:alert(1)",
+        "javascript://a.test/%0aalert(1)",
         "data:text/html,x",
         "file:///etc/passwd",
         "https://",
