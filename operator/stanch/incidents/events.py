@@ -85,20 +85,43 @@ def _approval(old: AIIncidentStatus, new: AIIncidentStatus) -> list[Note]:
 def event(incident: AIIncident, note: Note, version: str, now: datetime) -> dict[str, Any]:
     """The Event object. Its name follows from what it says, so that a repeat is refused as existing."""
     meta = incident.metadata
-    digest = hashlib.sha256(f"{meta.uid}/{version}/{note.reason}/{note.message}".encode()).hexdigest()[:16]
+    subject = Subject("AIIncident", meta.name, meta.namespace, meta.uid, version)
+    return event_about(subject, note, f"{version}/{note.reason}/{note.message}", now)
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What an Event is about: an object of ours. `namespace` is empty for one of the cluster."""
+
+    kind: str
+    name: str
+    namespace: str
+    uid: str
+    version: str
+
+
+def event_about(subject: Subject, note: Note, what: str, now: datetime) -> dict[str, Any]:
+    """The Event object, named after its subject and `what`: a second of the same is refused as existing.
+
+    Events of cluster-wide objects stand in namespace `default`: the API server takes them nowhere else.
+    """
+    digest = hashlib.sha256(f"{subject.uid}/{what}".encode()).hexdigest()[:16]
     stamp = now.strftime("%Y-%m-%dT%H:%M:%SZ")
+    about = {
+        "apiVersion": API_VERSION,
+        "kind": subject.kind,
+        "name": subject.name,
+        "uid": subject.uid,
+        "resourceVersion": subject.version,
+    }
     return {
         "apiVersion": "v1",
         "kind": "Event",
-        "metadata": {"name": f"{meta.name[:230].rstrip('-.')}.{digest}", "namespace": meta.namespace},
-        "involvedObject": {
-            "apiVersion": API_VERSION,
-            "kind": "AIIncident",
-            "name": meta.name,
-            "namespace": meta.namespace,
-            "uid": meta.uid,
-            "resourceVersion": version,
+        "metadata": {
+            "name": f"{subject.name[:230].rstrip('-.')}.{digest}",
+            "namespace": subject.namespace or "default",
         },
+        "involvedObject": about | ({"namespace": subject.namespace} if subject.namespace else {}),
         "type": note.type,
         "reason": note.reason,
         "message": note.message[:_LONGEST],

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         StepStatus,
     )
     from stanch.incidents.census import Containment
+    from stanch.incidents.signalled import Note
     from stanch.kube.resources import ObjectRef
 
 Json = dict[str, Any]
@@ -122,6 +123,8 @@ class Facts:
     """An older open incident of the namespace with the same dedupKey."""
     proof: HoldProof = field(default_factory=HoldProof)
     contests: tuple[Contest, ...] = ()
+    signals: tuple[Note, ...] = ()
+    """Reports of the alerts that the incident stands for, not told yet."""
     problem: str = ""
     """What the API server refused when it was last asked, empty since it agreed."""
     seen_at: datetime | None = None

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from stanch.api.v1alpha1.status import Change
     from stanch.holds.canary import HoldProof
     from stanch.holds.keeper import HoldKeeper
+    from stanch.incidents.signalled import Note
     from stanch.kube.client import Kube
 
 _LOOKS = 3
@@ -47,6 +48,7 @@ async def gather(  # noqa: PLR0913 - what is read, and what this process remembe
     *,
     proof: HoldProof,
     contests: tuple[Contest, ...],
+    signals: tuple[Note, ...] = (),
     problem: str,
     seen_at: datetime,
     now: datetime,
@@ -62,6 +64,7 @@ async def gather(  # noqa: PLR0913 - what is read, and what this process remembe
         choice=choice,
         proof=proof,
         contests=contests,
+        signals=signals,
         problem=problem,
         seen_at=seen_at,
         errands=errands or {},

@@ -13,9 +13,11 @@ if TYPE_CHECKING:
 
     from stanch.api.v1alpha1.hold import Held
     from stanch.incidents.facts import Contest
+    from stanch.incidents.signalled import Note
     from stanch.queue import Key
 
 _MOST_CONTESTS = 1000
+_MOST_SIGNALS = 1000
 
 
 class Hints:
@@ -24,6 +26,7 @@ class Hints:
         self._doubted: defaultdict[Key, set[str]] = defaultdict(set)
         self._objects: dict[Key, frozenset[str]] = {}
         self._contests: defaultdict[Key, list[Contest]] = defaultdict(list)
+        self._signals: defaultdict[Key, list[Note]] = defaultdict(list)
         self._problems: dict[Key, str] = {}
         self._errands: dict[Key, Mapping[str, Mapping[str, Any]]] = {}
         self._plans: dict[Key, tuple[int, datetime]] = {}
@@ -66,6 +69,19 @@ class Hints:
         if contests:
             del self._contests[key][: len(contests)]
 
+    def signal(self, key: Key, note: Note) -> None:
+        """Remember a report of an alert until it is told in the status."""
+        if len(self._signals[key]) < _MOST_SIGNALS:
+            self._signals[key].append(note)
+
+    def signals(self, key: Key) -> tuple[Note, ...]:
+        return tuple(self._signals.get(key, ()))
+
+    def heard(self, key: Key, signals: tuple[Note, ...]) -> None:
+        """As `told`, of reports of alerts."""
+        if signals:
+            del self._signals[key][: len(signals)]
+
     def refused(self, key: Key, problem: str) -> bool:
         """Remember what the API server refused, empty when it did as asked; whether that is news."""
         news = self.problem(key) != problem
@@ -103,4 +119,5 @@ class Hints:
         self._seen.pop(key, None)
         self._objects.pop(key, None)
         self._contests.pop(key, None)
+        self._signals.pop(key, None)
         self._problems.pop(key, None)

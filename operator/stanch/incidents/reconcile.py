@@ -22,7 +22,7 @@ from stanch.evidence.store import StoreOptions, open_store
 from stanch.evidence.take import Collector
 from stanch.holds.canary import Canary
 from stanch.holds.keeper import HoldKeeper
-from stanch.incidents import containment, release
+from stanch.incidents import containment, release, signalled
 from stanch.incidents.census import Census
 from stanch.incidents.events import event, notes
 from stanch.incidents.facts import Contest, Decision, Facts, Limits, RemoveFinalizer, begun
@@ -37,6 +37,7 @@ from stanch.queue import Key
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from stanch.incidents.signalled import Note
     from stanch.kube.client import Json, Kube
     from stanch.main import Services
     from stanch.observability.audit import Denied
@@ -108,6 +109,13 @@ class Reconciler:
             self.hints.contest(key, contest)
         return holders
 
+    def signalled(self, key: Key, note: Note) -> None:
+        """Remember a report of an alert that the incident stands for. A repeat waits for the next look."""
+        waiting = [one for one in self.hints.signals(key) if one.fingerprint == note.fingerprint]
+        self.hints.signal(key, note)
+        if not waiting or waiting[-1].firing is not note.firing:
+            self.enqueue(key)
+
     async def reconcile(self, key: Key) -> float | None:
         """Seconds until it wants to look again; None when only an event can bring news."""
         seen_at = self.hints.first_seen(key, self.clock())
@@ -119,6 +127,7 @@ class Reconciler:
                 return None
             incident = AIIncident.parse(body)
             if _settled(incident):
+                self.hints.heard(key, self.hints.signals(key))  # an incident that has ended takes no more in
                 return None
             wait = self._waits(key, incident)
             if wait > 0:
@@ -129,6 +138,7 @@ class Reconciler:
                 incident,
                 proof=self.canary.proof,
                 contests=self.hints.contests(key),
+                signals=signalled.due(incident.status.signals, self.hints.signals(key), self.clock()),
                 problem=self.hints.problem(key),
                 seen_at=seen_at,
                 now=self.clock(),
@@ -155,6 +165,8 @@ class Reconciler:
         """Seconds until the plan of one that awaits approval is made anew, unless its spec changes."""
         if incident.status.phase is not Phase.AWAITING_APPROVAL or release.wanted(incident):
             return 0.0
+        if self.hints.signals(key):  # they are told with the plan
+            return 0.0
         age = self.hints.plan_age(key, incident.metadata.generation, self.clock())
         return 0.0 if age is None else containment.PLAN_AGAIN_SECONDS - age
 
@@ -174,7 +186,7 @@ class Reconciler:
             if decision.status is not None:
                 self.census.note(facts.incident.model_copy(update={"status": decision.status}))
                 body = await self._store(key, body, facts, decision.status, events)
-                facts = replace(facts, incident=AIIncident.parse(body), contests=(), errands={})
+                facts = replace(facts, incident=AIIncident.parse(body), contests=(), signals=(), errands={})
                 self.hints.brought(key, {})
             if not decision.acts:
                 return not decision.again, decision.look_again
@@ -209,11 +221,13 @@ class Reconciler:
         old = facts.incident.status
         wire = status.wire()
         if old.wire() == wire:
+            self.hints.heard(key, facts.signals)
             self._shown(key, facts.incident, status)
             return body
         ref = ObjectRef(AIINCIDENTS, key.namespace, key.name)
         stored = await self.kube.replace_status(ref, {**body, "status": wire})
         self.hints.told(key, facts.contests)
+        self.hints.heard(key, facts.signals)
         self._shown(key, facts.incident, status)
         self._measure(key, old, status)
         policy = concerned(key.namespace, old, status)

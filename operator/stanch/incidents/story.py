@@ -18,6 +18,7 @@ from stanch.api.v1alpha1.status import (
 )
 from stanch.api.v1alpha1.steps import CollectEvidence
 from stanch.holds.canary import Proof
+from stanch.incidents import signalled
 from stanch.incidents.gate import Gate, stands
 from stanch.status import conditions
 from stanch.status.conditions import Say
@@ -61,7 +62,8 @@ def tell(facts: Facts, told: Told, now: datetime) -> AIIncidentStatus:
     timestamps = _timestamps(facts, phase, gate, now)
     said = _said(told, phase, held, contested, facts.problem, gate)
     generation = facts.incident.metadata.generation
-    entries = _timeline(old, told, phase, now)
+    signals, heard = signalled.fold(old.signals, facts.signals)
+    entries = [*heard, *_timeline(old, told, phase, now)]
     return AIIncidentStatus(
         observed_generation=generation,
         phase=phase,
@@ -81,7 +83,7 @@ def tell(facts: Facts, told: Told, now: datetime) -> AIIncidentStatus:
         steps=told.steps,
         contested=contested,
         approval=gate.approval,
-        signals=old.signals,
+        signals=signals,
         evidence=tuple(step.evidence for step in told.steps if step.evidence is not None)[:20],
         timestamps=timestamps,
         timeline=(*old.timeline, *entries)[-_TIMELINE:],

@@ -197,6 +197,9 @@ class SignalsStatus(ApiModel):
     firing: tuple[Annotated[str, Field(max_length=253)], ...] = Field(
         default=(), max_length=50, description="fingerprints of those that fire now"
     )
+    resolved: tuple[Annotated[str, Field(max_length=253)], ...] = Field(
+        default=(), max_length=50, description="fingerprints of those that have resolved"
+    )
     flaps: int = Field(default=0, description="how often one fired again after it had resolved")
     last_name: str | None = Field(default=None, max_length=253)
     last_at: datetime | None = None
