@@ -25,11 +25,18 @@ from stanch.observability.metrics import Metrics
 from stanch.observability.server import Health, Servers
 from stanch.policies.reconcile import PolicyReconciler
 from stanch.queue import Key, WorkQueue
+from stanch.signals.board import Board
+from stanch.signals.intake import SignalIntake
+from stanch.signals.poller import Poller
+from stanch.signals.prometheus import PromClient
+from stanch.signals.receiver import AlertReceiver
 from stanch.sweep import sweep, sweep_policies
 
 if TYPE_CHECKING:
+    from stanch.incidents.signalled import Note
     from stanch.observability.audit import Denied
     from stanch.settings import Settings
+    from stanch.signals.model import Intake
 
 log = structlog.get_logger(__name__)
 
@@ -62,6 +69,10 @@ class Reconcile(Protocol):
 
     def denied(self, denied: Denied) -> Iterable[Key]:
         """Whom a denial by the hold concerns."""
+        ...
+
+    def signalled(self, key: Key, note: Note) -> None:
+        """Remember a report of an alert that this incident stands for."""
         ...
 
 
@@ -109,8 +120,14 @@ class Operator:
         for number in signals:
             loop.add_signal_handler(number, self._stop.set)
         health = Health(self._standing)
+        alerts = AlertReceiver.from_settings(self.settings, self._intake, self.metrics)
         servers = Servers(
-            self.settings, health, self.metrics, self._on_denied, lambda: self._leadership is not None
+            self.settings,
+            health,
+            self.metrics,
+            self._on_denied,
+            lambda: self._leadership is not None,
+            None if alerts is None else alerts.handle,
         )
         beat = asyncio.create_task(_beat(health), name="heartbeat")
         try:
@@ -132,6 +149,9 @@ class Operator:
         if self._leadership is not None:
             return "leading" if self.elector.leading and self._leadership.watching else None
         return f"standby: {self.elector.holder or 'nobody'} leads" if self.elector.sees_the_lease else None
+
+    def _intake(self) -> Intake | None:
+        return self._leadership.intake if self._leadership is not None else None
 
     def _on_denied(self, denied: Denied) -> None:
         self.metrics.denied.labels(denied.namespace).inc()
@@ -163,18 +183,31 @@ class Leadership:
         self._calls: dict[Key, CallCount] = {}
         self._queue = WorkQueue(self._work, parallelism=settings.parallelism, on_error=metrics.count_error)
         fenced = kube.fenced(elector.fence)
+        board = Board(self._policy_told_of)
         self._policies = WorkQueue(
-            PolicyReconciler(fenced, settings.all_protected_namespaces).reconcile,
+            PolicyReconciler(fenced, settings.all_protected_namespaces, news=board.of).reconcile,
             parallelism=POLICIES_AT_ONCE,
             on_error=metrics.count_error,
         )
         self._engine = build(Services(settings, fenced, metrics, self._queue.add, self._policies.add))
+        self.intake = SignalIntake(fenced, settings, board, self._engine.signalled)
+        self._poller = Poller(
+            fenced,
+            self.intake,
+            board,
+            _prometheus(settings),
+            every=settings.prometheus_interval_seconds,
+            within=settings.prometheus_timeout_seconds,
+        )
         self._watches = self._make_watches()
         metrics.watch_queue(self._queue.oldest_age, lambda: elector.leading)
 
     @property
     def watching(self) -> bool:
         return self._watches.running
+
+    def _policy_told_of(self, policy: ObjectRef) -> None:
+        self._policies.add(policy)
 
     def on_denied(self, denied: Denied) -> None:
         self._queue.add_all(self._engine.denied(denied))
@@ -195,6 +228,7 @@ class Leadership:
                 name="sweep of policies",
             ),
             asyncio.create_task(self._engine.background(), name="background"),
+            asyncio.create_task(self._poller.run(), name="poller"),
         }
         stopped = asyncio.create_task(stop.wait(), name="stop")
         try:
@@ -253,6 +287,18 @@ class Leadership:
         await _until_served(self._kube)
         self._watches.start()
         await asyncio.shield(self._watches.ended)
+
+
+def _prometheus(settings: Settings) -> PromClient | None:
+    """Raises Rejected when its URL is none."""
+    if settings.prometheus_url is None:
+        return None
+    return PromClient(
+        settings.prometheus_url,
+        settings.prometheus_token_file,
+        settings.prometheus_ca_file,
+        settings.prometheus_timeout_seconds,
+    )
 
 
 async def _until_served(kube: Kube) -> None:

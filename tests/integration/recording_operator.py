@@ -20,6 +20,7 @@ from stanch.settings import Settings
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from stanch.incidents.signalled import Note
     from stanch.observability.audit import Denied
     from stanch.queue import Key
 
@@ -59,6 +60,10 @@ class Recorder:
         if denied.namespace == self._watched:
             say(denied=denied.message, by=denied.username, name=denied.name)
         return ()
+
+    def signalled(self, key: Key, note: Note) -> None:
+        if key.namespace == self._watched:
+            say(signalled=key.name, by=note.name)
 
 
 def say(**what: str) -> None:

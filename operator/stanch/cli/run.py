@@ -46,14 +46,50 @@ def run(  # noqa: PLR0913 - one parameter a flag
     protected_namespaces: Annotated[
         str | None, typer.Option(help="Comma-separated; nothing in these is ever touched.")
     ] = None,
+    protected_labels: Annotated[
+        str | None, typer.Option(help="Comma-separated key=value; a workload with one is never touched.")
+    ] = None,
+    scope_label: Annotated[
+        str | None, typer.Option(help="key=value that a namespace has to carry; else every one is in scope.")
+    ] = None,
+    max_concurrent: Annotated[
+        int | None, typer.Option(help="Containments at one time that nobody approved.")
+    ] = None,
+    storm_containments: Annotated[
+        int | None, typer.Option(help="Containments that may begin unapproved within --storm-seconds.")
+    ] = None,
+    storm_seconds: Annotated[float | None, typer.Option(help="The window of --storm-containments.")] = None,
+    signal_credentials_file: Annotated[
+        Path | None, typer.Option(help="YAML: who may send alerts, for which namespaces.")
+    ] = None,
+    signal_client_ca_file: Annotated[
+        Path | None, typer.Option(help="CA of the client certificates that senders of alerts need.")
+    ] = None,
+    alertmanager_url: Annotated[
+        str | None, typer.Option(help="Asked for what a truncated notification left out.")
+    ] = None,
+    alertmanager_token_file: Annotated[Path | None, typer.Option(help="Bearer token for it.")] = None,
+    prometheus_url: Annotated[str | None, typer.Option(help="Polled for triggers; unset: none is.")] = None,
+    prometheus_token_file: Annotated[Path | None, typer.Option(help="Bearer token for Prometheus.")] = None,
+    prometheus_ca_file: Annotated[
+        Path | None, typer.Option(help="CA of Prometheus; else the system's.")
+    ] = None,
+    prometheus_interval_seconds: Annotated[
+        float | None, typer.Option(help="How often triggers are evaluated.")
+    ] = None,
+    prometheus_timeout_seconds: Annotated[
+        float | None, typer.Option(help="Until one round of queries is given up.")
+    ] = None,
     http_host: Annotated[str | None, typer.Option(help="Address of probes and metrics.")] = None,
     http_port: Annotated[int | None, typer.Option(help="Port of probes and metrics.")] = None,
     receiver_port: Annotated[
-        int | None, typer.Option(help="HTTPS port for audit events; unset: none.")
+        int | None, typer.Option(help="HTTPS port for alerts and audit events; unset: none.")
     ] = None,
     tls_cert_file: Annotated[Path | None, typer.Option(help="Certificate of the receiver.")] = None,
     tls_key_file: Annotated[Path | None, typer.Option(help="Key of the receiver.")] = None,
-    receiver_token_file: Annotated[Path | None, typer.Option(help="Bearer tokens, one a line.")] = None,
+    receiver_token_file: Annotated[
+        Path | None, typer.Option(help="Bearer tokens for audit events, one a line.")
+    ] = None,
     log_format: Annotated[str | None, typer.Option(help="json or console.")] = None,
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
 ) -> None:
