@@ -164,11 +164,8 @@ def test_a_metric_that_crosses_ends_in_a_held_workload(watched: Watched) -> None
     fired = moment(spec["occurredAt"])
     detected, contained = (moment(status["timestamps"][which]) for which in ("detected", "contained"))
     legs = {"fires": fired - crossed, "incident": detected - fired, "contained": contained - detected}
-    print(
-        *(f"{leg} {span(took)}" for leg, took in legs.items()),
-        f"in all {span(contained - crossed)}",
-        sep=", ",
-    )
+    told = ", ".join(f"{leg} {span(took)}" for leg, took in legs.items())
+    print(f"{told}; in all {span(contained - crossed)}")  # noqa: T201 - shown by pytest -rP
 
     watched.measure("toxic_share", 0.01)
     name = incident["metadata"]["name"]
