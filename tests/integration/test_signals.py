@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from stanch.errors import Retry
 from stanch.incidents.reconcile import Reconciler, build
 from stanch.kube.client import Kube
 from stanch.main import Services
@@ -76,8 +77,19 @@ class Desk:
         labels |= more.pop("labels", {"deployment": "llm-chat"})
         fields: Json = {"fingerprint": "9f86d081884c7d65", **more}
         signal = Signal("ToxicOutput", starts_at=since, firing=firing, labels=labels, **fields)
-        (taken,) = await self.intake.take([signal], ALERTMANAGER)
-        return taken
+        return await self.sent(signal)
+
+    async def sent(self, signal: Signal) -> Taken:
+        """Sent again while it cannot be taken, as Alertmanager does: CRDs were installed a moment ago."""
+        deadline = time.monotonic() + WITHIN
+        while time.monotonic() < deadline:
+            try:
+                (taken,) = await self.intake.take([signal], ALERTMANAGER)
+            except Retry as error:
+                await asyncio.sleep(error.after)
+            else:
+                return taken
+        raise AssertionError(f"not taken within {WITHIN:.0f} s: {signal.name}")
 
     def status(self, key: Key | None) -> Json:
         assert key is not None
