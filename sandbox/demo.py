@@ -13,11 +13,13 @@ import sys
 import textwrap
 import time
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from sandbox import binaries, stanch, versions
 from sandbox.cluster import Sandbox
 from sandbox.errors import SandboxError
+from sandbox.guard import RULE, Guard, watching
 from sandbox.node.availability import real_node_available
 from sandbox.progress import clock
 from sandbox.traffic import Traffic, on_real_node
@@ -25,12 +27,12 @@ from sandbox.written import NAMESPACE, AuditLog, Request, show
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from datetime import datetime
     from pathlib import Path
 
     from sandbox.process import Component
 
-_INCIDENT = "toxic-output"
+_BY_HAND = "toxic-output.yaml"
+_POLICY = "toxic-output-policy.yaml"
 _WORKLOAD = "deployment/llm-chat"
 _REPLICAS = 3
 _HELD = "held by AIIncident"
@@ -94,7 +96,10 @@ class Demo:
     sandbox: Sandbox
     operator: Component
     kubectl: Kubectl
+    guard: Guard | None = None
     traffic: Traffic | None = None
+    name: str = ""
+    """The incident's, once there is one."""
     began: float = field(default_factory=time.monotonic)
 
     def tell(self) -> None:
@@ -126,11 +131,9 @@ class Demo:
         return self._specs()
 
     def incident(self) -> str:
-        """Applied with kubectl; then every write of the operator as it happens, timed by the API server."""
-        manifest = stanch.SAMPLES / "toxic-output.yaml"
+        """By an alert, or applied with kubectl; then every write of the operator as it happens."""
         log = AuditLog.from_now(self.sandbox.audit_log)
-        line("incident", f"kubectl apply -f {manifest.relative_to(stanch.ROOT)}")
-        self.kubectl.must("apply", "-f", str(manifest))
+        crossed = self._alert(self.guard) if self.guard else self._by_hand()
         began: datetime | None = None
         deadline = time.monotonic() + _PATIENCE
         while self._phase() != _CONTAINED:
@@ -139,14 +142,46 @@ class Demo:
                 raise BrokenPromiseError(f"not contained after {_PATIENCE:g} s:\n{self._described()}")
             time.sleep(_POLL)
         show(log, began)
-        status = self.kubectl.get("aii", _INCIDENT)["status"]
+        incident = self.kubectl.get("aii", self.name)
+        status = incident["status"]
         print(f"    {'contained':>9}  {status['summary']}")
         if self._pods():
             raise BrokenPromiseError("contained is said, but pods are left")
         if self.traffic:
             self._silent(self.traffic)
+        if self.guard:
+            self.guard.rest()
+            self._legs(incident, crossed)
         self.show("get", "aii", "-A")
         return str(status["containedIn"])
+
+    def _by_hand(self) -> datetime:
+        manifest = stanch.SAMPLES / _BY_HAND
+        line("incident", f"kubectl apply -f {manifest.relative_to(stanch.ROOT)}")
+        self.kubectl.must("apply", "-f", str(manifest))
+        return datetime.now(UTC)
+
+    def _alert(self, guard: Guard) -> datetime:
+        policy = stanch.SAMPLES / _POLICY
+        self.kubectl.must("apply", "-f", str(policy))
+        line("policy", f"kubectl apply -f {policy.relative_to(stanch.ROOT)}")
+        share = guard.judge(self.traffic)
+        line("alert", f"{share:.0%} of the answers are toxic; Prometheus has {RULE.relative_to(stanch.ROOT)}")
+        return datetime.now(UTC)
+
+    def _legs(self, incident: Any, crossed: datetime) -> None:
+        times = incident["status"]["timestamps"]
+        fired, detected, contained = (
+            datetime.fromisoformat(text)
+            for text in (incident["spec"]["occurredAt"], times["detected"], times["contained"])
+        )
+        legs = {
+            "the metric crosses, the alert fires": fired - crossed,
+            "the incident is there": detected - fired,
+            "contained": contained - detected,
+        }
+        told = ", ".join(f"{what} {took.total_seconds():+.1f}s" for what, took in legs.items())
+        print(f"    {'time':>9}  {told}: {(contained - crossed).total_seconds():.1f}s with nobody typing")
 
     def _silent(self, traffic: Traffic) -> None:
         left = traffic.processes()
@@ -210,8 +245,8 @@ class Demo:
     def release(self, before: dict[str, str]) -> None:
         patch = '{"spec":{"desiredState":"Released"}}'
         began = time.monotonic()
-        line("release", f"kubectl patch aii {_INCIDENT} -n {NAMESPACE} --type=merge -p '{patch}'")
-        self.kubectl.must("-n", NAMESPACE, "patch", "aii", _INCIDENT, "--type=merge", "-p", patch)
+        line("release", f"kubectl patch aii {self.name} -n {NAMESPACE} --type=merge -p '{patch}'")
+        self.kubectl.must("-n", NAMESPACE, "patch", "aii", self.name, "--type=merge", "-p", patch)
         until("the release", lambda: self._phase() == _RELEASED)
         until(f"{_REPLICAS} replicas to be ready again", lambda: self._ready() == _REPLICAS)
         for name, spec in self._specs().items():
@@ -250,17 +285,21 @@ class Demo:
         return [pod for pod in pods if pod["status"]["phase"] not in ("Succeeded", "Failed")]
 
     def _phase(self) -> str:
-        return str(self.kubectl.get("aii", _INCIDENT).get("status", {}).get("phase", ""))
+        if not self.name:
+            self.name = next((each["metadata"]["name"] for each in self.kubectl.get("aii")["items"]), "")
+        if not self.name:
+            return ""
+        return str(self.kubectl.get("aii", self.name).get("status", {}).get("phase", ""))
 
     def _journal(self) -> Any:
-        status = self.kubectl.get("aii", _INCIDENT)["status"]
+        status = self.kubectl.get("aii", self.name)["status"]
         told = ("contestedAt", "message")  # who fought it may be told later; what was done may not change
         return [
             {key: value for key, value in step.items() if key not in told} for step in status["steps"]
         ], status["plan"]
 
     def _contested(self) -> Any:
-        status = self.kubectl.get("aii", _INCIDENT)["status"]
+        status = self.kubectl.get("aii", self.name)["status"]
         return status.get("contested") or {"count": 0}
 
     def _autoscaler(self) -> tuple[str, str]:
@@ -276,7 +315,7 @@ class Demo:
 
     def _described(self) -> str:
         log = self.operator.log.read_text().splitlines()[-10:]
-        return "\n".join([self.kubectl("-n", NAMESPACE, "describe", "aii", _INCIDENT).out, *log])
+        return "\n".join([self.kubectl("-n", NAMESPACE, "describe", "aii", self.name).out, *log])
 
 
 def line(name: str, said: str, began: float | None = None) -> None:
@@ -340,7 +379,10 @@ def prepare() -> Demo:
 def main() -> int:
     try:
         demo = prepare()
-        demo.tell()
+        with watching(demo.sandbox) as demo.guard:
+            told = "Prometheus, Alertmanager" if demo.guard else "not installed: the incident is made by hand"
+            line("monitoring", told, demo.began)
+            demo.tell()
     except (BrokenPromiseError, SandboxError) as error:
         print(
             f"✗ {error}\nLeft as it is for a look, in {stanch.DEMO_DIRECTORY}; make down ends it.",
@@ -350,8 +392,8 @@ def main() -> int:
     print(f"""
 Try it yourself; it is left running, make down ends it:
   export KUBECONFIG={demo.sandbox.admin_kubeconfig} PATH={demo.sandbox.kubectl.parent}:$PATH
-  kubectl describe aii -n {NAMESPACE} {_INCIDENT}
-  kubectl delete aii -n {NAMESPACE} {_INCIDENT} && kubectl apply -f manifests/samples/toxic-output.yaml
+  kubectl describe aii -n {NAMESPACE} {demo.name}
+  kubectl apply -f manifests/samples/toxic-output.yaml
   kubectl get aii,holds,deploy,hpa -A""")
     return 0
 

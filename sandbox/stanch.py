@@ -9,17 +9,21 @@ from __future__ import annotations
 import argparse
 import http.client
 import os
+import secrets
 import subprocess
 import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
+
 from sandbox import binaries
 from sandbox.audit import AuditEndpoint
 from sandbox.cluster import Sandbox
 from sandbox.components import free_ports
 from sandbox.errors import SandboxError
+from sandbox.monitoring import Route
 from sandbox.process import Component
 from sandbox.progress import clock
 
@@ -64,6 +68,7 @@ def operator_of(sandbox: Sandbox) -> Component:
     tokens = sandbox.layout.pki / "audit-receiver.tokens"
     tokens.touch(mode=0o600)
     tokens.write_text(endpoint.token + "\n")
+    alerts = alert_route(sandbox)
     port = _port(sandbox.layout.pki / "operator-port")
     command = [
         sys.executable, "-m", "stanch", "run",
@@ -71,10 +76,28 @@ def operator_of(sandbox: Sandbox) -> Component:
         f"--namespace={NAMESPACE}", "--http-host=127.0.0.1", f"--http-port={port}",
         f"--receiver-port={endpoint.port}", f"--receiver-token-file={tokens}",
         f"--tls-cert-file={endpoint.certificate.certificate}", f"--tls-key-file={endpoint.certificate.key}",
+        f"--signal-credentials-file={_credentials(alerts)}",
         *_LEASE,
     ]  # fmt: skip
     path = {"PYTHONPATH": str(ROOT / "operator")}
     return Component("stanch", command, sandbox.directory, lambda: _answers(port), path)
+
+
+def alert_route(sandbox: Sandbox) -> Route:
+    """Where an Alertmanager sends to, and the token that speaks for every namespace."""
+    endpoint = AuditEndpoint.reserve(sandbox.directory)
+    token = sandbox.layout.pki / "alerts.token"
+    if not token.exists():
+        token.touch(mode=0o600)
+        token.write_text(secrets.token_urlsafe(32) + "\n")
+    return Route(f"https://127.0.0.1:{endpoint.port}/alerts", token, endpoint.ca_file)
+
+
+def _credentials(route: Route) -> Path:
+    path = route.token_file.with_suffix(".yaml")
+    speaker = {"name": "alertmanager", "namespaces": ["*"], "tokenFile": str(route.token_file.absolute())}
+    path.write_text(yaml.safe_dump({"credentials": [speaker]}))
+    return path
 
 
 def kubectl(sandbox: Sandbox, *arguments: str) -> str:

@@ -88,6 +88,11 @@ class Traffic:
         return "".join(delta["content"] for delta in deltas).strip()
 
     @property
+    def toxic_share(self) -> float:
+        """Of the one answer that is being given; toxic ones say so."""
+        return 1.0 if "TOXIC" in self.output.read_text() else 0.0
+
+    @property
     def flows(self) -> bool:
         return self.client.poll() is None
 

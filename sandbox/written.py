@@ -82,10 +82,11 @@ def _request(event: Any) -> Request:
 
 
 def show(log: AuditLog, began: datetime | None) -> datetime | None:
-    """Print what was written since; times count from the write of the incident, which is returned."""
+    """Print what was written since; times count from when the incident was created, which is returned."""
     for request in log.requests():
-        if request.resource == ("aiincidents", "") and request.writes and not request.by_stanch:
+        if request.resource == ("aiincidents", "") and request.verb in ("create", "patch") and began is None:
             began = request.at
+            print(f"    {0:+8.3f}s  incident created by {request.user}", flush=True)
         elif began is not None and request.by_stanch and request.writes and request.resource in _MEANING:
             after = (request.at - began).total_seconds()
             print(f"    {after:+8.3f}s  {_MEANING[request.resource]}", flush=True)

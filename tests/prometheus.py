@@ -16,67 +16,29 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sys
-import threading
 import time
 import urllib.parse
 import urllib.request
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import yaml
 
-from sandbox import api, reaper
+from sandbox import reaper
 from sandbox.components import free_ports
 from sandbox.errors import StartError
+from sandbox.monitoring import Exporter, Route, alertmanager, exporting, program, prometheus
 from sandbox.process import Component, spawn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+__all__ = ["Exporter", "Monitoring", "Route", "monitoring"]
+
 PATIENCE = 60.0  # seconds; a busy machine of two cores
-
-Series = tuple[str, tuple[tuple[str, str], ...]]
-
-
-@dataclass
-class Exporter:
-    """Gauges that a test sets, as a model server would show them. Labels `job` and `instance` are added."""
-
-    gauges: dict[Series, float] = field(default_factory=dict)
-    failing: bool = False
-    port: int = 0
-
-    def set(self, name: str, value: float, **labels: str) -> None:
-        self.gauges[_series(name, labels)] = value
-
-    def remove(self, name: str, **labels: str) -> None:
-        del self.gauges[_series(name, labels)]
-
-    def text(self) -> str:
-        """https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format."""
-        return "".join(
-            f"{name}{{{','.join(f'{key}={json.dumps(value)}' for key, value in labels)}}} {value}\n"
-            for (name, labels), value in sorted(self.gauges.items())
-        )
-
-
-def _series(name: str, labels: dict[str, str]) -> Series:
-    return name, tuple(sorted(labels.items()))
-
-
-@dataclass(frozen=True)
-class Route:
-    """Where Alertmanager delivers to, in the form of its webhooks."""
-
-    url: str
-    token_file: Path
-    ca_file: Path
 
 
 @dataclass(frozen=True)
@@ -113,12 +75,19 @@ def monitoring(
     """
     directory.mkdir(parents=True, exist_ok=True)
     prometheus_port, alertmanager_port = free_ports(2)
-    with _exporting() as exporter, _ended_with_us(directory):
-        alertmanager = _alertmanager(directory, alertmanager_port, route) if route is not None else None
-        prometheus = _prometheus(
-            directory, prometheus_port, exporter, rules, alertmanager_port if alertmanager else None
+    with exporting() as exporter, _ended_with_us(directory):
+        manager = (
+            alertmanager(_program("alertmanager"), directory, alertmanager_port, route) if route else None
         )
-        parts = [part for part in (alertmanager, prometheus) if part is not None]
+        server = prometheus(
+            _program("prometheus"),
+            directory,
+            prometheus_port,
+            scraped=exporter.port,
+            groups=[{"name": "test", "rules": list(rules)}],
+            alertmanager_port=alertmanager_port if manager else None,
+        )
+        parts = [part for part in (manager, server) if part is not None]
         try:
             for part in parts:
                 part.launch()
@@ -126,9 +95,9 @@ def monitoring(
                 part.wait_ready(PATIENCE)
             found = Monitoring(
                 exporter,
-                prometheus,
+                server,
                 f"http://127.0.0.1:{prometheus_port}",
-                f"http://127.0.0.1:{alertmanager_port}" if alertmanager else None,
+                f"http://127.0.0.1:{alertmanager_port}" if manager else None,
             )
             found.until("up == 1")  # targets are only looked for some seconds after it is ready
             yield found
@@ -137,102 +106,10 @@ def monitoring(
                 part.stop()
 
 
-def _prometheus(
-    directory: Path,
-    port: int,
-    exporter: Exporter,
-    rules: Sequence[dict[str, Any]],
-    alertmanager_port: int | None,
-) -> Component:
-    rules_file = _write(directory / "rules.yml", {"groups": [{"name": "test", "rules": list(rules)}]})
-    targets = [{"targets": [f"127.0.0.1:{exporter.port}"]}]
-    config: dict[str, Any] = {
-        "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
-        "rule_files": [str(rules_file)],
-        "scrape_configs": [{"job_name": "model-servers", "honor_labels": True, "static_configs": targets}],
-    }
-    if alertmanager_port is not None:
-        managers = [{"targets": [f"127.0.0.1:{alertmanager_port}"]}]
-        config["alerting"] = {"alertmanagers": [{"static_configs": managers}]}
-    config_file = _write(directory / "prometheus.yml", config)
-    command = [
-        _program("prometheus"),
-        f"--config.file={config_file}",
-        f"--storage.tsdb.path={directory / 'tsdb'}",
-        f"--web.listen-address=127.0.0.1:{port}",
-        "--rules.alert.resend-delay=1s",
-    ]
-    return Component("prometheus", command, directory, ready=lambda: api.plain_answers(port, "/-/ready"))
-
-
-def _alertmanager(directory: Path, port: int, route: Route) -> Component:
-    webhook = {
-        "url": route.url,
-        "send_resolved": True,
-        "http_config": {
-            "authorization": {"type": "Bearer", "credentials_file": str(route.token_file)},
-            "tls_config": {"ca_file": str(route.ca_file)},
-        },
-    }
-    config = {
-        "route": {
-            "receiver": "stanch",
-            "group_by": ["..."],
-            "group_wait": "0s",
-            "group_interval": "1s",
-            "repeat_interval": "1h",
-        },
-        "receivers": [{"name": "stanch", "webhook_configs": [webhook]}],
-    }
-    config_file = _write(directory / "alertmanager.yml", config)
-    command = [
-        _program("prometheus-alertmanager", "alertmanager"),
-        f"--config.file={config_file}",
-        f"--storage.path={directory / 'alertmanager'}",
-        f"--web.listen-address=127.0.0.1:{port}",
-        "--cluster.listen-address=",
-    ]
-    return Component("alertmanager", command, directory, ready=lambda: api.plain_answers(port, "/-/ready"))
-
-
-def _program(*names: str) -> str:
-    for name in names:
-        found = shutil.which(name)
-        if found is not None:
-            return found
-    return pytest.skip(f"{names[0]} is not on the PATH: as root on Debian `make signals` installs it")
-
-
-def _write(path: Path, content: object) -> Path:
-    path.write_text(yaml.safe_dump(content))
-    return path
-
-
-@contextmanager
-def _exporting() -> Iterator[Exporter]:
-    exporter = Exporter()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            body = exporter.text().encode()
-            self.send_response(503 if exporter.failing else 200)
-            self.send_header("Content-Type", "text/plain; version=0.0.4")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_args: object) -> None:
-            """Once a second is too often to be told."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        exporter.port = server.server_port
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        try:
-            yield exporter
-        finally:
-            server.shutdown()
-            thread.join()
+def _program(name: str) -> str:
+    return program(name) or pytest.skip(
+        f"{name} is not on the PATH: as root on Debian `make signals` installs it"
+    )
 
 
 @contextmanager
