@@ -10,10 +10,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import yaml
 
-from sandbox.audit import AuditEndpoint
 from stanch.status.text import span
+from tests.alerting import Receiver
 from tests.operator_process import (
     OperatorProcess,
     condition,
@@ -23,7 +22,7 @@ from tests.operator_process import (
     running,
     workload,
 )
-from tests.prometheus import Monitoring, Route, monitoring
+from tests.prometheus import Monitoring, monitoring
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
     from tests.cluster import Cluster, Kubectl
     from tests.operator_process import Json, Space
 
-TOKEN = "s3cret-of-alertmanager"
 RULES = [
     {
         "alert": "ToxicOutput",
@@ -111,20 +109,10 @@ def place(
 
 @contextmanager
 def receiving(cluster: Cluster, directory: Path) -> Iterator[tuple[OperatorProcess, Monitoring]]:
-    endpoint = AuditEndpoint.reserve(directory / "endpoint")
-    token = directory / "token"
-    token.write_text(f"{TOKEN}\n")
-    credentials = directory / "credentials.yaml"
-    speaker = {"name": "alertmanager", "namespaces": ["*"], "tokenFile": str(token)}
-    credentials.write_text(yaml.safe_dump({"credentials": [speaker]}))
-    route = Route(f"https://127.0.0.1:{endpoint.port}/alerts", token, endpoint.ca_file)
-    with monitoring(directory / "monitoring", rules=RULES, route=route) as watching:
-        flags: Any = {
-            "receiver_port": str(endpoint.port),
-            "tls_cert_file": str(endpoint.certificate.certificate),
-            "tls_key_file": str(endpoint.certificate.key),
-            "signal_credentials_file": str(credentials),
-            "alertmanager_url": watching.alertmanager or "",
+    receiver = Receiver.reserve(directory)
+    with monitoring(directory / "monitoring", rules=RULES, route=receiver.route) as watching:
+        flags: Any = receiver.flags | {
+            "alertmanager_url": watching.alertmanager,
             "prometheus_url": watching.url,
             "prometheus_interval_seconds": "1",
         }

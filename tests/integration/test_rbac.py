@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from tests.alerting import Receiver
 from tests.cluster import kubectl_of
 from tests.installation import ROOT, Installed, install
 from tests.integration import accounts, cluster_policies
@@ -94,20 +95,27 @@ def audited(own_sandbox: OwnSandbox, tmp_path_factory: pytest.TempPathFactory) -
 
 
 @pytest.fixture
-def worked(audited: Sandbox, tmp_path: Path) -> Iterator[Space]:
-    """Stanch with its operator, which takes evidence; in the log there is nothing of the installation."""
+def receiver(tmp_path: Path) -> Receiver:
+    return Receiver.reserve(tmp_path / "alerts")
+
+
+@pytest.fixture
+def worked(audited: Sandbox, tmp_path: Path, receiver: Receiver) -> Iterator[Space]:
+    """Stanch with its operator, which takes evidence and alerts; the log has nothing of the installation."""
     kubectl = kubectl_of(audited, tmp_path)
     install(audited, kubectl)
     audited.audit_log.write_text("")
     evidence = {"STANCH_EVIDENCE_URL": f"file://{tmp_path}"}
     with (
-        running(audited, tmp_path / "operator.log", evidence) as process,
+        running(audited, tmp_path / "operator.log", evidence, **receiver.flags) as process,
         fresh_space(audited, kubectl, process) as space,
     ):
         yield space
 
 
-def test_the_operator_uses_all_it_is_granted_and_is_refused_nothing(worked: Space, audited: Sandbox) -> None:
+def test_the_operator_uses_all_it_is_granted_and_is_refused_nothing(
+    worked: Space, audited: Sandbox, receiver: Receiver
+) -> None:
     contain_and_release_everything(worked)
     roll_back_and_release(worked)
     revoke_and_release(worked)
@@ -115,6 +123,7 @@ def test_the_operator_uses_all_it_is_granted_and_is_refused_nothing(worked: Spac
     suspend_and_release(worked)
     quarantine_and_release(worked)
     follow_policies(worked)
+    heed_an_alert(worked, receiver)
     refused, used = asked_for(audited)
     assert refused == []
     assert used == granted()
@@ -270,6 +279,30 @@ def follow_policies(space: Space) -> None:
     space.contain("by-match", "Deployment/open")
     space.release("by-match")
     space("delete", "clustercontainmentpolicy", "prod")
+
+
+def heed_an_alert(space: Space, receiver: Receiver) -> None:
+    """About a pod, whose owners tell the workload."""
+    trigger = {
+        "name": "toxic",
+        "category": "Other",
+        "severity": "High",
+        "alert": {"matchers": ['alertname="Toxic"']},
+    }
+    spec = {"selector": {}, "triggers": [trigger], "steps": [{"scaleToZero": {}}]}
+    head = {"apiVersion": "stanch.dev/v1alpha1", "kind": "ContainmentPolicy", "metadata": {"name": "alerts"}}
+    space.create(head | {"spec": spec})
+    space.create(workload("Deployment", "alerted", 1))
+    space.running("Deployment", "alerted", 1)
+    pod = next(
+        one["metadata"]["name"] for one in space.pods() if one["metadata"]["name"].startswith("alerted")
+    )
+    labels = {"alertname": "Toxic", "namespace": space.name, "pod": pod}
+    (told,) = receiver.send({"status": "firing", "labels": labels, "startsAt": "2026-01-02T03:04:05Z"})
+    assert told["outcome"] == "Created", told
+    name = told["incident"].partition("/")[2]
+    space.wait_phase(name, "Contained")
+    space.release(name)
 
 
 def quarantine_and_release(space: Space) -> None:
