@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import queue
+import ssl
+import threading
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from sandbox.pki import Authority
 from stanch.api.v1alpha1.policy import TriggerState
 from stanch.kube.resources import CONTAINMENTPOLICIES, ObjectRef
-from stanch.signals.alerts import fingerprint
+from stanch.signals.alerts import ACTIVE, FIRING, NONE, Alerts, evaluate, fingerprint
 from stanch.signals.board import Board
 from stanch.signals.model import TriggerRef
 from stanch.signals.poller import Poller
 from stanch.signals.prometheus import PromClient
 from stanch.signals.samples import QueryFailed, Reason
-from tests.prometheus import Monitoring, monitoring
+from stanch.signals.triggers import Moment
+from tests.prometheus import Monitoring, Route, monitoring
 from tests.unit.policies.made import own
 from tests.unit.signals.fake_ends import FakeIntake, FakeKube
 
@@ -76,15 +83,22 @@ TRIGGERS: list[dict[str, Any]] = [
 ]
 
 
-@pytest.fixture
-def watched(tmp_path: Path) -> Iterator[Monitoring]:
-    with monitoring(tmp_path / "monitoring", rules=RULES) as found:
-        found.exporter.set("model_drift", 0.1, **LLM)
-        found.exporter.set("toxic_share", 0.0, **LLM)
-        found.exporter.set("errors_seen", 0, **LLM)
-        found.exporter.set("requests_seen", 0, **LLM)
-        found.until("requests_seen")
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Monitoring]:
+    with monitoring(tmp_path_factory.mktemp("monitoring"), rules=RULES) as found:
         yield found
+
+
+@pytest.fixture
+def watched(stack: Monitoring) -> Monitoring:
+    """All is well, and Prometheus knows."""
+    stack.exporter.set("model_drift", 0.1, **LLM)
+    stack.exporter.set("toxic_share", 0.0, **LLM)
+    stack.exporter.set("errors_seen", 0, **LLM)
+    stack.exporter.set("requests_seen", 0, **LLM)
+    stack.until("model_drift == 0.1 and toxic_share == 0 and requests_seen == 0")
+    stack.until("absent(ALERTS)")
+    return stack
 
 
 @dataclass
@@ -229,3 +243,58 @@ async def test_an_address_that_is_not_quite_prometheus(watched: Monitoring) -> N
     with pytest.raises(QueryFailed) as failed:
         await PromClient(f"{watched.url}/graph", None, None, 5.0).query("up")
     assert failed.value.reason == Reason.NOT_PROMETHEUS
+
+
+@dataclass
+class Receiver:
+    """What a webhook got: the Authorization header and the body of each delivery."""
+
+    url: str
+    got: queue.Queue[tuple[str | None, Any]]
+
+
+@pytest.fixture
+def receiver(tmp_path: Path) -> Iterator[Receiver]:
+    authority = Authority.at(tmp_path / "pki", "test")
+    pair = authority.server("receiver", [], ["127.0.0.1"])
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(pair.certificate, pair.key)
+    got: queue.Queue[tuple[str | None, Any]] = queue.Queue()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            got.put((self.headers["Authorization"], json.loads(body)))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_args: object) -> None:
+            """What came is in the queue."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield Receiver(f"https://127.0.0.1:{server.server_port}/alerts", got)
+        server.shutdown()
+        thread.join()
+
+
+def test_an_alert_that_alertmanager_delivers_has_the_fingerprint_of_the_one_that_is_polled(
+    receiver: Receiver, tmp_path: Path
+) -> None:
+    token = tmp_path / "token"
+    token.write_text("from-alertmanager")
+    route = Route(receiver.url, token, tmp_path / "pki" / "ca.crt")
+    with monitoring(tmp_path / "monitoring", rules=RULES, route=route) as found:
+        found.exporter.set("toxic_share", 0.9, **LLM)
+        authorization, body = receiver.got.get(timeout=PATIENCE)
+        asking = PromClient(found.url, None, None, 5.0)
+        polled = evaluate(NONE, asyncio.run(_alerts(asking)), Moment(datetime.now(UTC), 0.0)).signals
+    assert authorization == "Bearer from-alertmanager"
+    ((delivered,), (signal,)) = body["alerts"], polled
+    assert (delivered["fingerprint"], delivered["labels"]) == (signal.fingerprint, signal.labels)
+
+
+async def _alerts(asking: PromClient) -> Alerts:
+    return Alerts(await asking.query(FIRING), await asking.query(ACTIVE))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from stanch.signals import alerts
 from stanch.signals.alerts import Alerts
 from stanch.signals.model import Speaker, TriggerRef
-from stanch.signals.samples import MOST_SERIES, QueryFailed
+from stanch.signals.samples import MOST_SERIES, QueryFailed, Reason
 from stanch.signals.triggers import Heard
 
 if TYPE_CHECKING:
@@ -60,9 +60,9 @@ def questions(declared: Iterable[Declared]) -> dict[str, int]:
 
 def heard(query: str, metrics: Iterable[str], answers: Answers) -> Heard | QueryFailed:
     missing, samples = absent(metrics, answers), answers[query]
-    if isinstance(missing, QueryFailed):
-        return missing
-    return samples if isinstance(samples, QueryFailed) else Heard(samples, missing)
+    if isinstance(samples, QueryFailed):
+        return samples
+    return missing if isinstance(missing, QueryFailed) else Heard(samples, missing)
 
 
 def alerts_heard(answers: Answers) -> Alerts | QueryFailed:
@@ -78,7 +78,8 @@ def absent(metrics: Iterable[str], answers: Answers) -> tuple[str, ...] | QueryF
     for selector in metrics:
         answer = answers[_absence(selector)]
         if isinstance(answer, QueryFailed):
-            return QueryFailed(answer.reason, f"whether there is any {selector}: {answer.message}")
+            named = answer.reason is Reason.BAD_QUERY
+            return QueryFailed(answer.reason, f"metric {selector}: {answer.message}") if named else answer
         if answer:
             missing.append(selector)
     return tuple(missing)

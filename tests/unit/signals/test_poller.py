@@ -227,7 +227,7 @@ async def test_a_selector_that_is_none_is_an_error() -> None:
     for trigger in ("drift", "toxic"):
         state, message = stage.says(trigger)
         assert state == TriggerState.ERROR
-        assert "BadQuery: whether there is any up{: parse error" in message
+        assert "BadQuery: metric up{: parse error" in message
 
 
 async def test_without_prometheus_queries_say_so_and_alerts_are_left_alone() -> None:
