@@ -297,7 +297,7 @@ def _prometheus(settings: Settings) -> PromClient | None:
         settings.prometheus_url,
         settings.prometheus_token_file,
         settings.prometheus_ca_file,
-        settings.prometheus_timeout_seconds,
+        settings.prometheus_timeout_seconds / 2,  # to wait for its turn, and again for its answer
     )
 
 

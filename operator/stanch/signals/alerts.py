@@ -116,6 +116,7 @@ def _signal(own: Labels, starts_at: datetime, *, firing: bool) -> Signal:
         starts_at=starts_at,
         firing=firing,
         labels=labels,
+        silenced=True,
     )
 
 

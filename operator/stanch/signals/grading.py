@@ -84,7 +84,10 @@ def fired(triggers: Iterable[Armed], signal: Signal, namespace: str | None) -> l
     heeded = [one for one in firing if not (signal.silenced and one.honours_silence())]
     if not heeded:
         who = ", ".join(sorted({named(one.policy) for one in firing}))
-        why = ignored("Silenced", f"it is silenced, and {who} leaves what is silenced alone")
+        why = ignored(
+            "Silenced",
+            f"it may be silenced (Prometheus does not know), and {who} leaves what is silenced alone",
+        )
         raise DeclinedOf(why, firing)
     return heeded
 

@@ -39,6 +39,7 @@ class Signal:
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
     silenced: bool = False
+    """Whether it may be: Alertmanager delivers nothing that is, and Prometheus knows of no silences."""
     url: str = ""
     """Of the rule or graph, for people."""
     value: str = ""

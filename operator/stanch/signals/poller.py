@@ -23,6 +23,7 @@ from stanch.policies.choose import parse, ref_of
 from stanch.policies.match import serves
 from stanch.signals import alerts, triggers
 from stanch.signals.declared import NAME, absent, alerts_heard, heard, questions, triggers_of
+from stanch.signals.matchers import problem
 from stanch.signals.model import Speaker
 from stanch.signals.outbox import Outbox
 from stanch.signals.samples import QueryFailed, Reason, timed_out
@@ -205,7 +206,13 @@ class Poller:
             return
         answer = alerts_heard(answers)
         for one, alert in listening:
-            self._tell(one.ref, alerts.standing(alert, answer, absent(one.trigger.metrics, answers)))
+            wrong = problem(one.trigger)
+            self._tell(
+                one.ref,
+                Standing(TriggerState.ERROR, wrong)
+                if wrong
+                else alerts.standing(alert, answer, absent(one.trigger.metrics, answers)),
+            )
         changed = alerts.evaluate(self._begun, answer, now)
         self._begun = changed.begun
         self._owe(Speaker(NAME, None), changed.signals, now)

@@ -389,7 +389,7 @@ async def test_a_silence_is_heeded_only_where_the_policy_says_so() -> None:
     heeding.cluster.add(policy_body("chat", trigger(silenced="Ignore")))
     taken = await heeding.one(silenced=True)
     assert said(taken) == (Outcome.IGNORED, "Silenced")
-    assert heeding.board.of(ref().policy)["toxic"].last_signal.startswith("Ignored: it is silenced")
+    assert heeding.board.of(ref().policy)["toxic"].last_signal.startswith("Ignored: it may be silenced")
 
 
 async def test_an_incident_says_when_it_began() -> None:

@@ -193,12 +193,22 @@ async def test_alerts_are_asked_for_once_for_all_policies_and_without_their_matc
     ((speaker, (signal,)),) = stage.intake.batches
     assert speaker == ALL
     assert signal.trigger is None
+    assert signal.silenced  # for all that Prometheus knows
     assert (signal.starts_at, signal.labels) == (START, {"alertname": "Toxic", "namespace": "chat"})
     assert sorted(stage.client.asked) == sorted([FIRING, ACTIVE])
     assert stage.says("toxic") == (TriggerState.ACTIVE, "an alert Toxic is firing in Prometheus")
     del stage.client.answers[FIRING]
     stage.intake.batches.clear()
     assert await stage.round() == [("Toxic", False)]
+
+
+async def test_a_matcher_that_is_none_is_an_error_whatever_fires() -> None:
+    stage = Stage(guard(toxic(alert={"matchers": ['alertname=~"Toxic("']})))
+    stage.client.answers |= {FIRING: one(1, alertname="Toxic"), ACTIVE: ()}
+    await stage.poller.round()
+    news = stage.board.of(GUARD)["toxic"]
+    assert news.state is TriggerState.ERROR
+    assert news.message.startswith("alert.matchers[0]")
 
 
 async def test_where_no_policy_listens_alerts_are_not_asked_for() -> None:
