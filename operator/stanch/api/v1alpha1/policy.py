@@ -91,8 +91,8 @@ class AlertTrigger(ApiModel):
     matchers: tuple[Matcher, ...] = items(20, min_length=1)
     silenced: Silenced = Field(
         default=Silenced.CONTAIN,
-        description="whether an alert that may be silenced contains: a silence is about being told, not about "
-        "the workload. Ignore heeds only what Alertmanager delivers: Prometheus knows no silences",
+        description="whether an alert that may be silenced contains: a silence is about being told, not "
+        "about the workload. Ignore heeds only what Alertmanager delivers: Prometheus has none",
     )
 
 
