@@ -31,6 +31,10 @@ def test_install_once_again_and_remove(fresh: Kubectl) -> None:
     again = fresh("apply", "-k", str(MANIFESTS / "default"), check=True)
     assert all(line.endswith(" unchanged") for line in again.stdout.splitlines())
 
+    receiver = fresh("apply", "-k", str(MANIFESTS / "receiver"), "--dry-run=server", check=True)
+    changed = [line for line in receiver.stdout.splitlines() if " unchanged" not in line]
+    assert sorted(line.split()[0] for line in changed) == ["deployment.apps/stanch", "service/stanch"]
+
     checked = "--for=jsonpath={.status.observedGeneration}=1"
     fresh("wait", "validatingadmissionpolicies", "--all", checked, "--timeout=110s", check=True)
     warnings = "jsonpath={.items[*].status.typeChecking.expressionWarnings}"
