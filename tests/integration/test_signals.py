@@ -20,7 +20,7 @@ from stanch.observability.metrics import Metrics
 from stanch.queue import Key, WorkQueue
 from stanch.settings import Settings
 from stanch.signals.board import Board
-from stanch.signals.intake import SignalIntake
+from stanch.signals.intake.intake import SignalIntake
 from stanch.signals.model import Outcome, Signal, Speaker, Taken
 from tests.operator_process import WITHIN, workload
 

@@ -119,7 +119,7 @@ def receiver(*, audit: Handler | None = None, alerts: Handler | None = None) -> 
 class Servers:
     """Start and stop both servers; `http_port` and `receiver_port` tell where they listen.
 
-    `alerts` takes `POST /alerts`, see `stanch.signals.receiver.AlertReceiver`. None: there is no such path.
+    `alerts` takes `POST /alerts`: `AlertReceiver.handle`. None: there is no such path.
     """
 
     settings: Settings
@@ -174,7 +174,7 @@ class Servers:
 
 def tls(settings: Settings) -> ssl.SSLContext:
     """Of the receiver. A client certificate is asked for, never demanded: the API server, which sends audit
-    events to the same port, may have none. Who sends alerts needs one, see `stanch.signals.credentials`.
+    events to the same port, may have none. Who sends alerts needs one: that is for their credentials to say.
 
     Raises OSError if a file cannot be read.
     """

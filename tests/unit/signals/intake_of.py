@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 from stanch.signals.board import Board
-from stanch.signals.intake import SignalIntake
+from stanch.signals.intake.intake import SignalIntake
 from tests.unit.signals.fake_cluster import FakeCluster
 from tests.unit.signals.made import ANYBODY, NOW, SETTINGS, policy_body, signal
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from stanch.kube.resources import CONTAINMENTPOLICIES, ObjectRef
 from stanch.settings import Settings
-from stanch.signals.grading import Armed, armed
+from stanch.signals.intake.grading import Armed, armed
 from stanch.signals.model import Signal, Speaker, TriggerRef
 from tests.unit.policies import made
 

@@ -19,16 +19,16 @@ from stanch.observability.metrics import Metrics
 from stanch.observability.server import receiver, tls
 from stanch.queue import Key
 from stanch.settings import Settings
-from stanch.signals.credentials import Credentials
+from stanch.signals.alertmanager.credentials import Credentials
+from stanch.signals.alertmanager.receiver import AlertReceiver, Limits
 from stanch.signals.model import Outcome, Taken
-from stanch.signals.receiver import AlertReceiver, Limits
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
     from pathlib import Path
 
     from sandbox.pki import KeyPair
-    from stanch.signals.alertmanager_api import AlertmanagerApi
+    from stanch.signals.alertmanager.api import AlertmanagerApi
     from stanch.signals.model import Signal, Speaker
 
 NOW = 1_780_000_000.0

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stanch.signals.alertmanager import (
+from stanch.signals.alertmanager.payload import (
     MAX_ANNOTATIONS,
     MAX_LABEL_NAME,
     MAX_LABEL_VALUE,
@@ -28,7 +28,7 @@ from stanch.signals.alertmanager import (
 from tests.unit.signals.receiving import alert, notification
 
 if TYPE_CHECKING:
-    from stanch.signals.alertmanager import Notification
+    from stanch.signals.alertmanager.payload import Notification
     from stanch.signals.model import Signal
 
 

@@ -13,9 +13,9 @@ from aiohttp import web
 
 from stanch.observability.tokens import SecretFile
 from stanch.settings import Settings
-from stanch.signals import alertmanager_api
-from stanch.signals.alertmanager import parse
-from stanch.signals.alertmanager_api import AlertmanagerApi, NotCompleted
+from stanch.signals.alertmanager import api as alertmanager_api
+from stanch.signals.alertmanager.api import AlertmanagerApi, NotCompleted
+from stanch.signals.alertmanager.payload import parse
 from tests.unit.signals.receiving import Certificates, Setup, alert, notification, receiving
 from tests.unit.signals.test_alertmanager import in_api
 

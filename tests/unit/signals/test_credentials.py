@@ -10,7 +10,7 @@ import pytest
 import yaml
 from structlog.testing import capture_logs
 
-from stanch.signals.credentials import Credentials, Introduced, Presented
+from stanch.signals.alertmanager.credentials import Credentials, Introduced, Presented
 from tests.unit.signals.receiving import NOW, write_credentials
 
 TOKEN = {"name": "a", "namespaces": ["chat"], "tokenFile": "/none"}

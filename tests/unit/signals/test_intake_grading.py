@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from stanch.policies.match import Workload
-from stanch.signals.declined import Declined
-from stanch.signals.grading import Armed, DeclinedOf, armed, fired, graded
+from stanch.signals.intake.declined import Declined
+from stanch.signals.intake.grading import Armed, DeclinedOf, armed, fired, graded
 from stanch.signals.model import Outcome
 from tests.unit.policies import made
 from tests.unit.signals.made import armed_by, query, ref, signal, trigger

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from stanch.api.v1alpha1.incident import AIIncident, TargetKind
 from stanch.policies.match import Workload
-from stanch.signals.manifest import incident_of
+from stanch.signals.intake.manifest import incident_of
+from stanch.signals.intake.naming import incident_labels, incident_name, pair_labels, short
+from stanch.signals.intake.wording import in_utc, one_line, several_lines, web_address
 from stanch.signals.model import Signal, Speaker
-from stanch.signals.naming import incident_labels, incident_name, pair_labels, short
-from stanch.signals.wording import in_utc, one_line, several_lines, web_address
 from tests.unit.policies import made
 from tests.unit.signals.made import ANYBODY, HOSTILE, SINCE, armed_by, query, ref, signal, trigger
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from stanch.signals import outbox
 from stanch.signals.model import Signal, Speaker
-from stanch.signals.outbox import Outbox
+from stanch.signals.prometheus import outbox
+from stanch.signals.prometheus.outbox import Outbox
 
 if TYPE_CHECKING:
     import pytest

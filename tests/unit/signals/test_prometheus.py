@@ -14,9 +14,9 @@ import pytest
 from sandbox.components import free_ports
 from sandbox.pki import Authority
 from stanch.errors import Rejected
-from stanch.signals import prometheus
-from stanch.signals.prometheus import PromClient
-from stanch.signals.samples import QueryFailed, Reason, Sample
+from stanch.signals.prometheus import client as client_module
+from stanch.signals.prometheus.client import PromClient
+from stanch.signals.prometheus.samples import QueryFailed, Reason, Sample
 from tests.unit.signals.fake_prometheus import answers, drips, floods, hangs, says, serving, vector
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ async def test_a_turn_that_does_not_come_is_a_timeout(monkeypatch: pytest.Monkey
     monkeypatch.setattr(prometheus, "AT_ONCE", 1)
     with serving(drips(b"HTTP/1.1 200 OK\r\n\r\n")) as fake:
         asking = client(fake.url, timeout=HASTY)
-        monkeypatch.setattr(prometheus._Line, "cut", lambda _line: None)  # as where a name server hangs
+        monkeypatch.setattr(client_module._Line, "cut", lambda _line: None)  # as where a name server hangs
         assert (await failure(asking)).reason == Reason.TIMEOUT
         behind = await failure(asking)
         fake.ended.set()

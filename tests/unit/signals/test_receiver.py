@@ -11,7 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from stanch.errors import Conflict, FenceLost, Forbidden, Unavailable
-from stanch.signals.receiver import Limits
+from stanch.signals.alertmanager.receiver import Limits
 from tests.unit.signals.receiving import Certificates, Setup, alert, notification, receiving
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from stanch.observability.listener import Bounds
-from stanch.signals.alertmanager import MAX_ALERTS, MAX_BODY_BYTES
-from stanch.signals.receiver import Limits
+from stanch.signals.alertmanager.payload import MAX_ALERTS, MAX_BODY_BYTES
+from stanch.signals.alertmanager.receiver import Limits
 from tests.unit.signals.receiving import Certificates, Setup, alert, notification, receiving
 from tests.unit.signals.test_receiver_credentials import SIGNATURE, signature, signed
 

@@ -11,7 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stanch.api.v1alpha1.policy import Comparison, Operator
-from stanch.signals.samples import MOST_SERIES, QueryFailed, Reason, Sample, Verdict, judge, parse, verdict
+from stanch.signals.prometheus.samples import (
+    MOST_SERIES,
+    QueryFailed,
+    Reason,
+    Sample,
+    Verdict,
+    judge,
+    parse,
+    verdict,
+)
 
 AT = 1735787045.123
 

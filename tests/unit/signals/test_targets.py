@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stanch.signals.declined import Declined
-from stanch.signals.grading import fired
+from stanch.signals.intake.declined import Declined
+from stanch.signals.intake.grading import fired
+from stanch.signals.intake.placing import namespace_by_policy, told_namespace
+from stanch.signals.intake.targets import NamedBy, Naming, namespace_of, naming_of
 from stanch.signals.model import Speaker
-from stanch.signals.placing import namespace_by_policy, told_namespace
-from stanch.signals.targets import NamedBy, Naming, namespace_of, naming_of
 from tests.unit.signals.made import ANYBODY, CHAT_ONLY, HOSTILE, armed_by, signal, trigger
 
 DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")

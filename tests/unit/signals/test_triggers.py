@@ -10,8 +10,17 @@ import pytest
 from stanch.api.v1alpha1.policy import PrometheusTrigger, TriggerState
 from stanch.kube.resources import CLUSTERCONTAINMENTPOLICIES, CONTAINMENTPOLICIES, ObjectRef
 from stanch.signals.model import Signal, TriggerRef
-from stanch.signals.samples import QueryFailed, Reason, Sample
-from stanch.signals.triggers import NOTHING, OUTAGE_SECONDS, Evaluated, Heard, Moment, Rule, Watch, evaluate
+from stanch.signals.prometheus.samples import QueryFailed, Reason, Sample
+from stanch.signals.prometheus.triggers import (
+    NOTHING,
+    OUTAGE_SECONDS,
+    Evaluated,
+    Heard,
+    Moment,
+    Rule,
+    Watch,
+    evaluate,
+)
 
 CHAT = ObjectRef(CONTAINMENTPOLICIES, "chat", "guard")
 REF = TriggerRef(CHAT, "drift")

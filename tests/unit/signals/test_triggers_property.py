@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from stanch.api.v1alpha1.policy import PrometheusTrigger, TriggerState
 from stanch.kube.resources import CONTAINMENTPOLICIES, ObjectRef
 from stanch.signals.model import Signal, TriggerRef
-from stanch.signals.samples import QueryFailed, Reason, Sample
-from stanch.signals.triggers import NOTHING, Evaluated, Heard, Moment, Rule, evaluate
+from stanch.signals.prometheus.samples import QueryFailed, Reason, Sample
+from stanch.signals.prometheus.triggers import NOTHING, Evaluated, Heard, Moment, Rule, evaluate
 
 REF = TriggerRef(ObjectRef(CONTAINMENTPOLICIES, "chat", "guard"), "drift")
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

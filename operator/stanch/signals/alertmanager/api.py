@@ -10,11 +10,11 @@ import aiohttp
 from yarl import URL
 
 from stanch.observability.tokens import SecretFile
-from stanch.signals.alertmanager import NotANotification, left_out, question_about
+from stanch.signals.alertmanager.payload import NotANotification, left_out, question_about
 
 if TYPE_CHECKING:
     from stanch.settings import Settings
-    from stanch.signals.alertmanager import Malformed, Notification
+    from stanch.signals.alertmanager.payload import Malformed, Notification
     from stanch.signals.model import Signal
 
 SECONDS = 10.0

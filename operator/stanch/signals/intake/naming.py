@@ -6,7 +6,7 @@ import hashlib
 import json
 from typing import TYPE_CHECKING
 
-from stanch.signals.wording import in_utc
+from stanch.signals.intake.wording import in_utc
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from stanch.signals import alerts
-from stanch.signals.alerts import Alerts
 from stanch.signals.model import Speaker, TriggerRef
-from stanch.signals.samples import MOST_SERIES, QueryFailed, Reason
-from stanch.signals.triggers import Heard
+from stanch.signals.prometheus import alerts
+from stanch.signals.prometheus.alerts import Alerts
+from stanch.signals.prometheus.samples import MOST_SERIES, QueryFailed, Reason
+from stanch.signals.prometheus.triggers import Heard
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from stanch.api.v1alpha1.policy import Trigger
     from stanch.kube.resources import ObjectRef
     from stanch.policies.match import Policy
-    from stanch.signals.samples import Samples
+    from stanch.signals.prometheus.samples import Samples
 
     Answers = Mapping[str, Samples | QueryFailed]
 

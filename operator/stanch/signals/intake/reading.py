@@ -25,10 +25,10 @@ from stanch.kube.resources import (
 )
 from stanch.policies.choose import parse, ref_of
 from stanch.policies.match import Workload, unmet
-from stanch.signals.declined import refused
+from stanch.signals.intake.declined import refused
+from stanch.signals.intake.naming import TRIGGER_LABEL, pair_labels
+from stanch.signals.intake.past import Known
 from stanch.signals.model import TriggerRef
-from stanch.signals.naming import TRIGGER_LABEL, pair_labels
-from stanch.signals.past import Known
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from stanch.kube.client import Kube
     from stanch.kube.resources import Resource
     from stanch.policies.match import Policy
-    from stanch.signals.targets import Named, Naming
+    from stanch.signals.intake.targets import Named, Naming
 
 log = structlog.get_logger(__name__)
 

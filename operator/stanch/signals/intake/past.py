@@ -11,7 +11,7 @@ from stanch.api.v1alpha1.incident import Mode
 from stanch.api.v1alpha1.meta import ObjectMeta
 from stanch.api.v1alpha1.status import Phase
 from stanch.queue import Key
-from stanch.signals.declined import ignored
+from stanch.signals.intake.declined import ignored
 from stanch.status.text import span
 
 if TYPE_CHECKING:

@@ -19,20 +19,20 @@ from stanch.errors import Conflict, FenceLost, Rejected
 from stanch.incidents.signalled import Note
 from stanch.kube.resources import AIINCIDENTS
 from stanch.queue import Key
-from stanch.signals.declined import Declined, ignored, refused
-from stanch.signals.grading import Armed, DeclinedOf, armed, fired, graded
-from stanch.signals.manifest import fingerprint_of, incident_of, signal_name
-from stanch.signals.model import Outcome, Taken
-from stanch.signals.past import heed_cooldown, standing
-from stanch.signals.placing import (
+from stanch.signals.intake.declined import Declined, ignored, refused
+from stanch.signals.intake.grading import Armed, DeclinedOf, armed, fired, graded
+from stanch.signals.intake.manifest import fingerprint_of, incident_of, signal_name
+from stanch.signals.intake.past import heed_cooldown, standing
+from stanch.signals.intake.placing import (
     heed_namespace,
     heed_workload,
     namespace_by_policy,
     told_namespace,
 )
-from stanch.signals.reading import Reader
-from stanch.signals.targets import NamedBy, naming_of
-from stanch.signals.telling import Teller, Told
+from stanch.signals.intake.reading import Reader
+from stanch.signals.intake.targets import NamedBy, naming_of
+from stanch.signals.intake.telling import Teller, Told
+from stanch.signals.model import Outcome, Taken
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     from stanch.policies.match import Workload
     from stanch.settings import Settings
     from stanch.signals.board import Board
+    from stanch.signals.intake.past import Known
     from stanch.signals.model import Signal, Speaker
-    from stanch.signals.past import Known
 
 log = structlog.get_logger(__name__)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 if TYPE_CHECKING:
-    from stanch.signals.alertmanager import Malformed
+    from stanch.signals.alertmanager.payload import Malformed
     from stanch.signals.model import Taken
 
 MALFORMED = "Malformed"

@@ -15,12 +15,12 @@ from stanch.api.v1alpha1.incident import (
 from stanch.api.v1alpha1.record import Detection, DetectionMethod
 from stanch.api.v1alpha1.record import Signal as RecordedSignal
 from stanch.kube.resources import AIINCIDENTS
-from stanch.signals.naming import incident_labels, incident_name, short
-from stanch.signals.wording import in_utc, one_line, several_lines, web_address
+from stanch.signals.intake.naming import incident_labels, incident_name, short
+from stanch.signals.intake.wording import in_utc, one_line, several_lines, web_address
 
 if TYPE_CHECKING:
     from stanch.policies.match import Workload
-    from stanch.signals.grading import Armed
+    from stanch.signals.intake.grading import Armed
     from stanch.signals.model import Signal, Speaker
 
 _BATCH = {TargetKind.JOB, TargetKind.CRON_JOB}

@@ -12,8 +12,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from stanch.api.v1alpha1.incident import TargetKind
-from stanch.signals.declined import refused
-from stanch.signals.wording import quoted
+from stanch.signals.intake.declined import refused
+from stanch.signals.intake.wording import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from stanch.api.v1alpha1.policy import ContainmentPolicy
-from stanch.signals.declined import refused
-from stanch.signals.targets import namespace_of
+from stanch.signals.intake.declined import refused
+from stanch.signals.intake.targets import namespace_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from stanch.policies.match import Workload
     from stanch.settings import Settings
-    from stanch.signals.grading import Armed
+    from stanch.signals.intake.grading import Armed
     from stanch.signals.model import Signal, Speaker
 
 

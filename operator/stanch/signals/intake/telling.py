@@ -12,8 +12,8 @@ from stanch.api.v1alpha1.policy import TriggerState
 from stanch.errors import Conflict, StanchError
 from stanch.incidents.events import Note, Subject, event_about
 from stanch.kube.resources import EVENTS
+from stanch.signals.intake.wording import one_line
 from stanch.signals.model import Outcome
-from stanch.signals.wording import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from stanch.kube.client import Kube
     from stanch.signals.board import Board
-    from stanch.signals.grading import Armed
+    from stanch.signals.intake.grading import Armed
     from stanch.signals.model import Taken, TriggerRef
 
 log = structlog.get_logger(__name__)

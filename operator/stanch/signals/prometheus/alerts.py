@@ -17,15 +17,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from stanch.api.v1alpha1.policy import TriggerState
 from stanch.signals.model import Signal
-from stanch.signals.samples import Labels, QueryFailed
-from stanch.signals.triggers import OUTAGE_SECONDS, Standing, absent_metrics
+from stanch.signals.prometheus.samples import Labels, QueryFailed
+from stanch.signals.prometheus.triggers import OUTAGE_SECONDS, Standing, absent_metrics
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from stanch.api.v1alpha1.policy import AlertTrigger
-    from stanch.signals.samples import Samples
-    from stanch.signals.triggers import Moment
+    from stanch.signals.prometheus.samples import Samples
+    from stanch.signals.prometheus.triggers import Moment
 
 FIRING = 'ALERTS{alertstate="firing"}'
 ACTIVE = "ALERTS_FOR_STATE"

@@ -21,13 +21,13 @@ from stanch.errors import StanchError
 from stanch.kube.resources import CLUSTERCONTAINMENTPOLICIES, CONTAINMENTPOLICIES
 from stanch.policies.choose import parse, ref_of
 from stanch.policies.match import serves
-from stanch.signals import alerts, triggers
-from stanch.signals.declared import NAME, absent, alerts_heard, heard, questions, triggers_of
-from stanch.signals.matchers import problem
+from stanch.signals.intake.matchers import problem
 from stanch.signals.model import Speaker
-from stanch.signals.outbox import Outbox
-from stanch.signals.samples import QueryFailed, Reason, timed_out
-from stanch.signals.triggers import Moment, Rule, Standing
+from stanch.signals.prometheus import alerts, triggers
+from stanch.signals.prometheus.declared import NAME, absent, alerts_heard, heard, questions, triggers_of
+from stanch.signals.prometheus.outbox import Outbox
+from stanch.signals.prometheus.samples import QueryFailed, Reason, timed_out
+from stanch.signals.prometheus.triggers import Moment, Rule, Standing
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -37,9 +37,9 @@ if TYPE_CHECKING:
     from stanch.kube.resources import ObjectRef
     from stanch.policies.match import Policy
     from stanch.signals.board import Board
-    from stanch.signals.declared import Answers, Declared
     from stanch.signals.model import Intake, Signal, TriggerRef
-    from stanch.signals.samples import Samples
+    from stanch.signals.prometheus.declared import Answers, Declared
+    from stanch.signals.prometheus.samples import Samples
 
 log = structlog.get_logger(__name__)
 

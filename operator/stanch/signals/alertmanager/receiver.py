@@ -19,10 +19,10 @@ from aiohttp import web
 
 from stanch.errors import FenceLost, StanchError
 from stanch.observability.listener import LISTENER
-from stanch.signals.alertmanager import MAX_BODY_BYTES, NotANotification, parse, signals_of
-from stanch.signals.alertmanager_api import AlertmanagerApi, NotCompleted
-from stanch.signals.credentials import Credentials, Presented
-from stanch.signals.receiver_answers import MALFORMED, EarlyAnswer, Result, told
+from stanch.signals.alertmanager.answers import MALFORMED, EarlyAnswer, Result, told
+from stanch.signals.alertmanager.api import AlertmanagerApi, NotCompleted
+from stanch.signals.alertmanager.credentials import Credentials, Presented
+from stanch.signals.alertmanager.payload import MAX_BODY_BYTES, NotANotification, parse, signals_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
     from stanch.observability.metrics import Metrics
     from stanch.settings import Settings
-    from stanch.signals.alertmanager import Malformed, Notification
-    from stanch.signals.credentials import Accepted, Introduced
+    from stanch.signals.alertmanager.credentials import Accepted, Introduced
+    from stanch.signals.alertmanager.payload import Malformed, Notification
     from stanch.signals.model import Intake, Signal, Speaker
 
 log = structlog.get_logger(__name__)
