@@ -79,7 +79,7 @@ async def test_a_server_that_never_ends_keeps_neither_the_query_nor_a_thread(
     with serving(behave) as fake:
         began = time.monotonic()
         assert (await failure(client(fake.url, timeout=HASTY))).reason == Reason.TIMEOUT
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 15
         await nobody_is_left()
 
 
@@ -94,7 +94,7 @@ async def test_a_query_that_is_cancelled_leaves_nothing_behind() -> None:
 
 
 async def test_only_so_many_at_once_and_the_rest_take_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prometheus, "AT_ONCE", 2)
+    monkeypatch.setattr(client_module, "AT_ONCE", 2)
     at_once: list[int] = []
     inside = threading.Semaphore(10)
 
@@ -111,7 +111,7 @@ async def test_only_so_many_at_once_and_the_rest_take_their_turn(monkeypatch: py
 
 
 async def test_a_turn_that_does_not_come_is_a_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prometheus, "AT_ONCE", 1)
+    monkeypatch.setattr(client_module, "AT_ONCE", 1)
     with serving(drips(b"HTTP/1.1 200 OK\r\n\r\n")) as fake:
         asking = client(fake.url, timeout=HASTY)
         monkeypatch.setattr(client_module._Line, "cut", lambda _line: None)  # as where a name server hangs
