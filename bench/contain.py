@@ -27,8 +27,8 @@ ROUNDS = 15
 ROUNDS_EACH = 6
 _UNDISTURBED = 0.3  # seconds
 _APART = 0.3  # seconds
-"""Longer than the API server may make a list wait for having answered another of that resource just before: it
-asks etcd how far it is once in 100 ms (`progressRequestPeriod` in k8s.io/apiserver). The bench lists pods too.
+"""Longer than the API server makes a list wait when it has answered another of that resource just before: it
+asks etcd how far it is once in 100 ms (`progressRequestPeriod` in k8s.io/apiserver). The bench lists, too.
 """
 _FAILED = {"Rejected", "ContainmentFailed", "PartiallyContained"}
 _FLOOR = (

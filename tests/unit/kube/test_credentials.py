@@ -106,6 +106,10 @@ def test_in_a_pod_its_service_account_is_used(tmp_path: Path, monkeypatch: pytes
     assert find_credentials(Settings()) == InClusterCredentials()
 
 
+def _says(path: Path, text: str) -> None:
+    path.write_text(text)
+
+
 @pytest.mark.parametrize(
     ("environment", "named", "used"),
     [
@@ -129,7 +133,7 @@ async def test_a_proxy_is_found_when_credentials_are_read_and_told_to_whoever_ha
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     if named:
-        kubeconfig.write_text(KUBECONFIG.replace('1:1"}', f'1:1", proxy-url: "{named}"}}'))
+        _says(kubeconfig, KUBECONFIG.replace('1:1"}', f'1:1", proxy-url: "{named}"}}'))
     configuration = await KubeconfigCredentials(str(kubeconfig), None).load()
     assert configuration.proxy == used
     assert (await TokenCredentials(configuration, "other").load()).proxy == used
@@ -139,10 +143,10 @@ async def test_who_we_are_says_the_kubeconfig_whatever_a_netrc_says(
     kubeconfig: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     netrc = tmp_path / "netrc"
-    netrc.write_text("default login somebody password else\n")
+    _says(netrc, "default login somebody password else\n")
     monkeypatch.setenv("NETRC", str(netrc))
     async with fake_api_server() as server:
-        kubeconfig.write_text(KUBECONFIG.replace("http://127.0.0.1:1", server.url))
+        _says(kubeconfig, KUBECONFIG.replace("http://127.0.0.1:1", server.url))
         kube = await Kube.connect(Settings(kubeconfig=kubeconfig))
         try:
             await kube.list(PODS, "chat")
