@@ -6,6 +6,7 @@ next server-side apply of the workload's manifest would silently restore the old
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -68,17 +69,11 @@ class ScaleToZero(Plain):
         if resource is None or body is None:
             return Observation(None)
         workload = Obj(resource, body)
-        autoscalers = [Obj(HPAS, item) for item in await kube.list(HPAS, namespace)]
-        aimed = tuple(hpa for hpa in autoscalers if _aims_at(hpa, workload))
         selector = workload.spec.selector.query()
-        replica_sets: tuple[Obj, ...] = ()
-        owners = {workload.meta.uid}
-        if resource == DEPLOYMENTS:
-            listed = await kube.list(REPLICASETS, namespace, label_selector=selector)
-            replica_sets = tuple(
-                obj for item in listed if _owned(obj := Obj(REPLICASETS, item), workload.meta.uid)
-            )
-            owners = {obj.meta.uid for obj in replica_sets}
+        aimed, replica_sets = await asyncio.gather(
+            _autoscalers(kube, workload, namespace), _replica_sets(kube, workload, namespace, selector)
+        )
+        owners = {obj.meta.uid for obj in replica_sets} if resource == DEPLOYMENTS else {workload.meta.uid}
         pods = [
             Pod.model_validate(item) for item in await kube.list(PODS, namespace, label_selector=selector)
         ]
@@ -168,6 +163,18 @@ class ScaleToZero(Plain):
     def hold(self, seen: Observation, ask: Ask) -> frozenset[str]:  # noqa: ARG002 - the protocol's
         """What the target owns as well: a ReplicaSet can be scaled without its Deployment."""
         return frozenset(hold_key(Rule.STOPPED, obj.key) for obj in seen.objects)
+
+
+async def _autoscalers(kube: Kube, workload: Obj, namespace: str) -> tuple[Obj, ...]:
+    listed = await kube.list(HPAS, namespace)
+    return tuple(hpa for item in listed if _aims_at(hpa := Obj(HPAS, item), workload))
+
+
+async def _replica_sets(kube: Kube, workload: Obj, namespace: str, selector: str) -> tuple[Obj, ...]:
+    if workload.resource != DEPLOYMENTS:
+        return ()
+    listed = await kube.list(REPLICASETS, namespace, label_selector=selector)
+    return tuple(obj for item in listed if _owned(obj := Obj(REPLICASETS, item), workload.meta.uid))
 
 
 def _at_once(ask: Ask) -> bool:

@@ -91,7 +91,6 @@ def session(info: kopf.ConnectionInfo, pace: Pace, now: datetime) -> kopf.Aiohtt
             connector=aiohttp.TCPConnector(limit=0, ssl=info.as_ssl_context()),
             headers={"User-Agent": USER_AGENT, **info.as_http_headers()},
             proxy=info.proxy_url,
-            trust_env=True,  # as our own client does
             trace_configs=[pace.trace()],
         ),
     )

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from stanch.actions.protocol import Action, Ask, Observation
     from stanch.api.v1alpha1.status import Change
     from stanch.holds.canary import HoldProof
-    from stanch.holds.keeper import HoldKeeper
+    from stanch.holds.keeper import HoldKeeper, Standing
     from stanch.incidents.signalled import Note
     from stanch.kube.client import Kube
 
@@ -56,7 +56,8 @@ async def gather(  # noqa: PLR0913 - what is read, and what this process remembe
     errands: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Facts:
     """Raises StanchError when something cannot be read: nothing is decided on half a picture."""
-    choice = Choice() if wanted(incident) or settled(incident) else await choose(kube, incident)
+    namespace = incident.metadata.namespace
+    choice, standing = await asyncio.gather(_choice(kube, incident), keeper.read(namespace))
     items = items_of(incident, evidence=evidence, policy=choice.policy)
     known = [(item, ACTIONS[item.action]) for item in items if item.action in ACTIONS]
     facts = Facts(
@@ -72,10 +73,15 @@ async def gather(  # noqa: PLR0913 - what is read, and what this process remembe
         same_as="" if begun(incident) or wanted(incident) else same_as(incident, await read(kube, incident)),
     )
     for _ in range(_LOOKS):
-        facts = await _look(kube, keeper, facts, known, now)
+        facts = await _look(kube, standing, facts, known, now)
         if not _held_by_whom(facts):
             break
+        standing = await keeper.read(namespace)
     return facts
+
+
+async def _choice(kube: Kube, incident: AIIncident) -> Choice:
+    return Choice() if wanted(incident) or settled(incident) else await choose(kube, incident)
 
 
 async def _serving(kube: Kube, choice: Choice) -> Serving:
@@ -85,10 +91,9 @@ async def _serving(kube: Kube, choice: Choice) -> Serving:
 
 
 async def _look(
-    kube: Kube, keeper: HoldKeeper, facts: Facts, known: list[tuple[Item, Action]], now: datetime
+    kube: Kube, standing: Standing, facts: Facts, known: list[tuple[Item, Action]], now: datetime
 ) -> Facts:
     incident, namespace = facts.incident, facts.incident.metadata.namespace
-    standing = await keeper.read(namespace)
     recorded = {
         hold_key(change.rule, key_of(ref_of(change.object, namespace), namespace))
         for step in incident.status.steps

@@ -7,6 +7,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import yaml
 from kubernetes.aio.client import Configuration
@@ -52,7 +54,7 @@ class KubeconfigCredentials:
             )
         except (ConfigException, OSError, *_MALFORMED) as error:
             raise Rejected("BadKubeconfig", f"kubeconfig {self.path} cannot be used: {error}") from error
-        return configuration
+        return _by_itself(configuration)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,7 @@ class InClusterCredentials:
             raise Rejected(
                 "BadServiceAccount", f"the pod's ServiceAccount cannot be used: {error}"
             ) from error
-        return configuration
+        return _by_itself(configuration)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,20 @@ class TokenCredentials:
             proxy=self.base.proxy,
         )
         configuration.disable_strict_ssl_verification = self.base.disable_strict_ssl_verification
-        return configuration
+        return _by_itself(configuration)
+
+
+def _by_itself(configuration: Configuration) -> Configuration:
+    """With the proxy that HTTPS_PROXY and NO_PROXY ask for, where the kubeconfig names none.
+
+    Left to look at the environment, aiohttp sends two jobs to a thread before each request, and refuses to
+    send a token to a server that `~/.netrc` names as well.
+    """
+    url = urlsplit(configuration.host)
+    if configuration.proxy is None and not proxy_bypass(url.hostname or ""):
+        configuration.proxy = getproxies().get(url.scheme)
+    configuration.client_session_kwargs = {"trust_env": False}
+    return configuration
 
 
 def _existing(search_path: str) -> list[str]:

@@ -6,8 +6,15 @@ import pytest
 
 from stanch.errors import Rejected
 from stanch.kube.client import Kube
-from stanch.kube.credentials import InClusterCredentials, KubeconfigCredentials, find_credentials
+from stanch.kube.credentials import (
+    InClusterCredentials,
+    KubeconfigCredentials,
+    TokenCredentials,
+    find_credentials,
+)
+from stanch.kube.resources import PODS
 from stanch.settings import Settings
+from tests.unit.kube.fake_api_server import fake_api_server
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -97,3 +104,52 @@ def test_in_a_pod_its_service_account_is_used(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.96.0.1")
     monkeypatch.setattr("stanch.kube.credentials.SERVICE_TOKEN_FILENAME", str(token))
     assert find_credentials(Settings()) == InClusterCredentials()
+
+
+def _says(path: Path, text: str) -> None:
+    path.write_text(text)
+
+
+@pytest.mark.parametrize(
+    ("environment", "named", "used"),
+    [
+        ({"http_proxy": "http://proxy:3128"}, None, "http://proxy:3128"),
+        ({"http_proxy": "http://proxy:3128", "no_proxy": "127.0.0.1"}, None, None),
+        ({"http_proxy": "http://proxy:3128"}, "http://own:1", "http://own:1"),
+        ({"https_proxy": "http://proxy:3128"}, None, None),
+        ({}, None, None),
+    ],
+    ids=["of the environment", "not for this server", "the kubeconfig's own", "for another scheme", "none"],
+)
+async def test_a_proxy_is_found_when_credentials_are_read_and_told_to_whoever_has_them(
+    kubeconfig: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    environment: dict[str, str],
+    named: str | None,
+    used: str | None,
+) -> None:
+    for name in ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    if named:
+        _says(kubeconfig, KUBECONFIG.replace('1:1"}', f'1:1", proxy-url: "{named}"}}'))
+    configuration = await KubeconfigCredentials(str(kubeconfig), None).load()
+    assert configuration.proxy == used
+    assert (await TokenCredentials(configuration, "other").load()).proxy == used
+
+
+async def test_who_we_are_says_the_kubeconfig_whatever_a_netrc_says(
+    kubeconfig: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    netrc = tmp_path / "netrc"
+    _says(netrc, "default login somebody password else\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    async with fake_api_server() as server:
+        _says(kubeconfig, KUBECONFIG.replace("http://127.0.0.1:1", server.url))
+        kube = await Kube.connect(Settings(kubeconfig=kubeconfig))
+        try:
+            await kube.list(PODS, "chat")
+        finally:
+            await kube.close()
+        assert [asked.headers["Authorization"] for asked in server.asked] == ["Bearer sesame"]
