@@ -7,6 +7,7 @@ from datetime import timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from stanch.api.crd import UNSEEN
 from stanch.api.v1alpha1.incident import DesiredState
 from stanch.api.v1alpha1.status import Phase
 from stanch.api.v1alpha1.steps import OnFailure, ScaleToZero, Step
@@ -124,5 +125,5 @@ def edited(stored: Json) -> Json:
 
 
 def new(stored: Json) -> Json:
-    """Nobody has looked at it at all."""
-    return {key: value for key, value in stored.items() if key != "status"}
+    """Nobody has looked at it at all: with the status that the CRD fills in."""
+    return {**stored, "status": UNSEEN}

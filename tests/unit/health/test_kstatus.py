@@ -84,6 +84,8 @@ def test_after_an_edit_the_earlier_status_counts_for_nothing(judge: Judge) -> No
     assert set(judge(bodies)) == {IN_PROGRESS}
 
 
-def test_kstatus_itself_takes_an_object_without_status_for_current(judge: Judge) -> None:
-    """Its rule for every kind: docs/how-to/gitops.md says so."""
-    assert judge([new(stored.POLICIES["impossible"])]) == [CURRENT]
+def test_before_anybody_looked_it_is_in_progress(judge: Judge) -> None:
+    """Only by the CRD's default: what has no status at all is Current, whatever becomes of it."""
+    impossible = stored.POLICIES["impossible"]
+    without = {key: value for key, value in impossible.items() if key != "status"}
+    assert judge([new(impossible), without]) == [IN_PROGRESS, CURRENT]
