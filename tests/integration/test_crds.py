@@ -297,6 +297,16 @@ def test_what_is_left_out_is_filled_in_visibly(stanch_installed: Installed, spac
     }
 
 
+def test_what_nobody_has_looked_at_says_so(stanch_installed: Installed, space: str) -> None:
+    """kstatus would take it for Current, and Helm or Flux for done."""
+    for new in (incident(), policy()):
+        stanch_installed.admin("create", "-n", space, "-f", "-", stdin=new)
+        stored = stanch_installed.admin(
+            "get", "-n", space, new["kind"], new["metadata"]["name"], "-o", "json"
+        )
+        assert json.loads(stored)["status"] == {"observedGeneration": -1}
+
+
 def test_full_policies_are_accepted(stanch_installed: Installed, space: str) -> None:
     spec: dict[str, Any] = {
         "triggers": [

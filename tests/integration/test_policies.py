@@ -198,9 +198,8 @@ def test_an_incident_keeps_the_plan_it_began_with(workspace: Space, llm: str, ch
 
         def told() -> bool:
             body = workspace.get("cpol", "chat")
-            return earlier in condition(body.get("status", {"conditions": [{"type": "Ready"}]}), "Ready").get(
-                "message", ""
-            )
+            status = {"conditions": [{"type": "Ready"}]} | body["status"]
+            return earlier in condition(status, "Ready").get("message", "")
 
         eventually(told, "the policy tells of the incident that follows an earlier one")
         (active,) = workspace.get("cpol", "chat")["status"]["incidents"]

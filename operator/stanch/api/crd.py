@@ -24,6 +24,9 @@ KINDS: tuple[Kind, ...] = (AIIncident, ContainmentPolicy, ClusterContainmentPoli
 
 _FROM_THE_SERVER = ("apiVersion", "kind", "metadata")
 
+UNSEEN = {"observedGeneration": -1}
+"""Status of an object that nobody has looked at: kstatus takes one without any status for Current."""
+
 
 def definition(kind: Kind) -> Schema:
     """The CustomResourceDefinition of one kind."""
@@ -69,6 +72,7 @@ def structural(kind: Kind) -> Schema:
     root["required"] = [name for name in root["required"] if name not in _FROM_THE_SERVER]
     if "status" in root["properties"]:
         _drop_defaults(root["properties"]["status"])
+        root["properties"]["status"]["default"] = UNSEEN
     return root
 
 
