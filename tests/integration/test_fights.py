@@ -167,7 +167,6 @@ def told(scene: Scene, lines: list[str], since: int) -> None:
     contested = scene.status["contested"]
     assert contested["count"] == expected, contested
     description = scene.space.describe(INCIDENT)
-    lines = [here(line, scene.space, scene.made) for line in lines]
     assert [line for line in lines if line not in description] == [], description
     assert f"{expected} times; last: {contested['lastBy']} {contested['lastWhat']}" in description
 
@@ -175,10 +174,11 @@ def told(scene: Scene, lines: list[str], since: int) -> None:
 def put_right(scene: Scene, undoings: Sequence[Undoing]) -> None:
     """They go through, and soon all is again as it was."""
     before, since = scene.shapes(), scene.contests
+    lines = [here(undoing.righted, scene.space, scene.made) for undoing in undoings]  # while it is all there
     for undoing in undoings:
         said = attempt(scene, undoing)
         assert said.returncode == 0, f"{undoing} was denied: {said.stderr}"
-    told(scene, [undoing.righted for undoing in undoings], since)
+    told(scene, lines, since)
     eventually(lambda: scene.stands(before), f"{scene.case.id} is put right", PATIENCE)
 
 
@@ -191,7 +191,9 @@ def test_whoever_would_undo_it_is_denied_and_named(scene: Scene) -> None:
         assert said.returncode != 0, f"{undoing} went through: {said.stdout}"
         assert undoing.denied in said.stderr, undoing
         assert f"kubectl patch aii {INCIDENT} -n {scene.space.name} --type=merge" in said.stderr
-    told(scene, [f"{undoing.who} was denied: {undoing.told}" for undoing in undoings], since)
+    told(
+        scene, [here(f"{one.who} was denied: {one.told}", scene.space, scene.made) for one in undoings], since
+    )
     assert scene.shapes() == before
     assert condition(scene.contained(), "Contested")["status"] == "True"
 
