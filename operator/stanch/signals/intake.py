@@ -10,7 +10,6 @@ import asyncio
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
-from weakref import WeakValueDictionary
 
 import structlog
 
@@ -24,6 +23,7 @@ from stanch.signals.grading import Armed, DeclinedOf, armed, fired, graded
 from stanch.signals.manifest import fingerprint_of, incident_of, signal_name
 from stanch.signals.model import Outcome, Taken
 from stanch.signals.past import heed_cooldown, standing
+from stanch.signals.places import Places
 from stanch.signals.placing import (
     heed_namespace,
     heed_workload,
@@ -43,10 +43,12 @@ if TYPE_CHECKING:
     from stanch.signals.board import Board
     from stanch.signals.model import Signal, Speaker
     from stanch.signals.past import Known
+    from stanch.signals.places import Place
 
 log = structlog.get_logger(__name__)
 
-AT_ONCE = 16
+AT_ONCE = 32
+"""As many as incidents are worked on: of the connections to a slow API server neither takes the other's."""
 _NOT_READ = (
     "the policy has something in it that this version of the operator does not know: upgrade the operator"
 )
@@ -78,9 +80,7 @@ class SignalIntake:
     clock: Callable[[], datetime] = _utc_now
     _teller: Teller = field(init=False)
     _slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
-    _locks: WeakValueDictionary[tuple[str, str, str], asyncio.Lock] = field(
-        default_factory=WeakValueDictionary
-    )
+    _places: Places = field(default_factory=Places)
 
     def __post_init__(self) -> None:
         self._teller = Teller(self.kube, self.board)
@@ -155,9 +155,13 @@ class SignalIntake:
             return Told(await self._of_the_gone(case, why), case.firing)
         heed_workload(workload, self.settings)
         by = graded(case.firing, workload, labels)
-        place = (case.namespace, workload.kind, workload.name)
-        async with self._locks.setdefault(place, asyncio.Lock()):
-            return Told(await self._incident(case, by, workload), (by,))
+        place = self._places.of(case.namespace, workload.kind, workload.name)
+        came = place.moment()
+        async with place.turn:
+            stands = place.standing(by.policy.metadata.uid, since=came)
+            if stands is not None:
+                return Told(self._merged(case.signal, stands), (by,))
+            return Told(await self._incident(case, by, workload, place), (by,))
 
     async def _of_the_gone(self, case: _Case, why: Declined) -> Taken:
         """A containment ends the very pods that its alert names: that goes on firing, and is known."""
@@ -169,11 +173,13 @@ class SignalIntake:
                 return self._merged(case.signal, known)
         raise why
 
-    async def _incident(self, case: _Case, by: Armed, workload: Workload) -> Taken:
+    async def _incident(self, case: _Case, by: Armed, workload: Workload, place: Place) -> Taken:
         """Merge or create; one at a time for one workload."""
+        asked_at = place.moment()
         known = await case.reader.incidents(case.namespace, by.policy, workload)
         stands = standing(known)
         if stands is not None:
+            place.stands(by.policy.metadata.uid, stands, asked_at)
             return self._merged(case.signal, stands)
         heed_cooldown(known, by.policy, self.clock())
         body = incident_of(case.signal, case.speaker, by, workload, case.namespace)
