@@ -48,9 +48,9 @@ _FLOOR = (
     f"{len(SPACES) * EACH * PER_WORKLOAD} alerts about {len(SPACES) * EACH} workloads of {len(SPACES)} "
     f"namespaces, {BATCH} in a notification, {SENDERS} notifications at a time, over HTTPS; each workload's "
     "first opens an incident, the others are merged; then all of it again, when everything is contained. The "
-    f"floor is a bare client that asks what has to be known of each alert, as many at a time ({AT_ONCE}), and "
-    "creates as many incidents, while Stanch is stopped; it parses and decides nothing. Stanch also contains "
-    "all of them meanwhile, the first time."
+    f"floor is a bare client that asks what has to be known of each alert, as many at a time ({AT_ONCE}), "
+    "and creates as many incidents, while Stanch is stopped; it parses and decides nothing. Stanch also "
+    "contains all of them meanwhile, the first time."
 )
 
 
