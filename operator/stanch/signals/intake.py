@@ -49,6 +49,7 @@ log = structlog.get_logger(__name__)
 
 AT_ONCE = 32
 """As many as incidents are worked on: of the connections to a slow API server neither takes the other's."""
+MOST_REPORTED = 10_000
 _NOT_READ = (
     "the policy has something in it that this version of the operator does not know: upgrade the operator"
 )
@@ -81,6 +82,9 @@ class SignalIntake:
     _teller: Teller = field(init=False)
     _slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
     _places: Places = field(default_factory=Places)
+    _reported: dict[tuple[str, str], Key] = field(default_factory=dict)
+    """Whom a firing was told to, by namespace and fingerprint: its resolution may come before the status of
+    that incident says that it stands for it."""
 
     def __post_init__(self) -> None:
         self._teller = Teller(self.kube, self.board)
@@ -138,7 +142,10 @@ class SignalIntake:
 
     async def _resolved(self, reader: Reader, signal: Signal, namespace: str) -> Taken:
         """Told to the incident that stands for it, whatever became of the policy and the pods meanwhile."""
-        known = standing(await reader.signalled_incidents(namespace), fingerprint_of(signal))
+        about = fingerprint_of(signal)
+        incidents = await reader.signalled_incidents(namespace)
+        told = self._reported.get((namespace, about))
+        known = standing(incidents, about) or standing(one for one in incidents if one.key == told)
         if known is None:
             raise ignored("NothingOpen", "it has resolved, and no open incident stands for it")
         self._note(known.key, signal)
@@ -223,6 +230,12 @@ class SignalIntake:
         return Taken(signal, Outcome.MERGED, reason, message, known.key)
 
     def _note(self, key: Key, signal: Signal) -> None:
+        about = (key.namespace, fingerprint_of(signal))
+        self._reported.pop(about, None)
+        if signal.firing:
+            self._reported[about] = key
+        if len(self._reported) > MOST_REPORTED:
+            del self._reported[next(iter(self._reported))]
         self.signalled(key, Note(self.clock(), signal_name(signal), fingerprint_of(signal), signal.firing))
 
 

@@ -7,6 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from stanch.kube.resources import AIINCIDENTS
+from stanch.signals import intake
 from stanch.signals.intake import AT_ONCE
 from stanch.signals.model import Outcome
 from stanch.signals.past import Known
@@ -62,6 +63,41 @@ async def test_what_was_asked_for_before_a_signal_came_is_not_believed(
     assert (await early).outcome is Outcome.MERGED
     assert (await late).outcome is Outcome.CREATED
     assert len(town.cluster.incidents()) == 2
+
+
+class TestAResolution:
+    """Which comes before the engine has written what fires into the incident's status."""
+
+    async def test_of_what_was_merged_a_moment_ago_is_told_to_the_same_incident(self) -> None:
+        town = Town()
+        first, _ = await town.one(fingerprint="f1"), await town.one(fingerprint="f2")
+
+        taken = await town.one(fingerprint="f2", firing=False)
+
+        assert (taken.outcome, taken.incident) == (Outcome.RESOLVED, first.incident)
+        assert [(key, note.fingerprint, note.firing) for key, note in town.notes[1:]] == [
+            (first.incident, "f2", True),
+            (first.incident, "f2", False),
+        ]
+
+    async def test_is_remembered_once(self) -> None:
+        town = Town()
+        await town.one(fingerprint="f1")
+        await town.one(fingerprint="f2")
+        await town.one(fingerprint="f2", firing=False)
+
+        assert (await town.one(fingerprint="f2", firing=False)).reason == "NothingOpen"
+
+    async def test_of_what_fired_too_many_signals_ago_is_forgotten(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(intake, "MOST_REPORTED", 2)
+        town = Town()
+        for fingerprint in ("f1", "f2", "f3", "f4"):
+            await town.one(fingerprint=fingerprint)
+
+        assert (await town.one(fingerprint="f2", firing=False)).reason == "NothingOpen"
+        assert (await town.one(fingerprint="f4", firing=False)).reason == "Resolved"
 
 
 class TestAPlace:
