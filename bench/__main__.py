@@ -1,4 +1,4 @@
-"""`python -m bench [holds] [one] [actions] [storm] [crowd]`: what containment costs, as docs/bench.md."""
+"""`python -m bench [holds] [one] [actions] [storm] [alerts] [metric] [crowd]`: docs/bench.md, as measured."""
 
 from __future__ import annotations
 
@@ -6,13 +6,23 @@ import asyncio
 import sys
 import time
 
+from bench.alerts import alerts
 from bench.contain import every_action, one_by_one
+from bench.metric import metric
 from bench.report import head, progress
 from bench.stage import stage
 from bench.storm import storm
 from bench.surroundings import crowd, holds
 
-TABLES = {"holds": holds, "one": one_by_one, "actions": every_action, "storm": storm, "crowd": crowd}
+TABLES = {
+    "holds": holds,
+    "one": one_by_one,
+    "actions": every_action,
+    "storm": storm,
+    "alerts": alerts,
+    "metric": metric,
+    "crowd": crowd,
+}
 
 
 async def main(names: list[str]) -> None:

@@ -18,7 +18,8 @@ def head(version: str) -> None:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     print(
         "# What containment costs\n\n"
-        "`make bench` prints this page (`python -m bench holds one actions storm crowd`: these tables).\n"
+        "`make bench` prints this page (`python -m bench` with `holds`, `one`, `actions`, `storm`, `alerts`, "
+        "`metric`, `crowd`: these tables).\n"
         f"Measured {datetime.now(UTC):%Y-%m-%d %H:%M} UTC with {os.cpu_count()} cores and {memory:.0f} GiB "
         f"for everything, with Kubernetes {version}."
     )

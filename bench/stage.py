@@ -249,9 +249,9 @@ def incident(namespace: str, case: Case) -> Json:
     }
 
 
-async def forget(admin: Kube, namespace: str) -> None:
+async def forget(admin: Kube, namespace: str, name: str = INCIDENT) -> None:
     """Without giving back: only so that the operator is not busy with it any more."""
-    ref = ObjectRef(AIINCIDENTS, namespace, INCIDENT)
+    ref = ObjectRef(AIINCIDENTS, namespace, name)
     while (body := await admin.get(ref)) is not None:
         try:
             if body["metadata"].get("finalizers"):

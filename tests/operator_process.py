@@ -96,6 +96,14 @@ class OperatorProcess:
     def running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def most_memory_mib(self) -> float:
+        """The largest resident set that this process has had so far."""
+        assert self._process is not None, "it does not run"
+        lines = Path(f"/proc/{self._process.pid}/status").read_text().splitlines()
+        (size,) = (line.split()[1] for line in lines if line.startswith("VmHWM:"))
+        return int(size) / 1024
+
     def metric(self, name: str) -> float | None:
         """The value of a metric without labels; None while it cannot be read."""
         lines = (self._ask("/metrics") or "").splitlines()

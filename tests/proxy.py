@@ -118,6 +118,7 @@ class Proxy:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="proxy", daemon=True)
         self._open: set[asyncio.Transport] = set()
+        self._delay = 0.0
         self._runner: web.AppRunner | None = None
         self._upstream: aiohttp.ClientSession | None = None
         self.url = ""
@@ -186,6 +187,10 @@ class Proxy:
             self._mood.status = status
             self._mood.refused = 0
         self.hang_up()
+
+    def slow(self, seconds: float) -> None:
+        """From now on every request waits so long before it is passed on; 0: none does."""
+        self._delay = seconds
 
     def expire_watches(self, count: int) -> None:
         """End all connections; the next so many watches learn that what they want to go on from is gone."""
@@ -283,6 +288,7 @@ class Proxy:
     async def _pass_on(self, request: web.Request) -> web.StreamResponse:
         answered = self._wait_for_answer()
         try:
+            await asyncio.sleep(self._delay)
             async with self._ask(request, await request.read()) as answer:
                 if answer.status < HTTPStatus.INTERNAL_SERVER_ERROR:
                     answered()

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from stanch.api.v1alpha1.incident import AIIncident
 from stanch.api.v1alpha1.policy import TriggerState
 from stanch.errors import Conflict, FenceLost, Forbidden, Invalid, StanchError, Unavailable
+from stanch.signals.intake.intake import AT_ONCE
 from stanch.signals.model import Outcome, Speaker
 from tests.unit.signals.intake_of import Town
 from tests.unit.signals.made import (
@@ -304,7 +305,7 @@ class TestTheSender:
             )
 
 
-async def test_no_more_than_sixteen_series_are_worked_on_at_once() -> None:
+async def test_no_more_series_than_allowed_are_worked_on_at_once() -> None:
     town = Town()
     busy, most = 0, 0
     list_ = town.cluster.list
@@ -332,7 +333,7 @@ async def test_no_more_than_sixteen_series_are_worked_on_at_once() -> None:
 
     assert [one.outcome for one in taken] == [Outcome.CREATED] * 60
     assert [one.signal.fingerprint for one in taken] == [str(number) for number in range(60)]
-    assert 1 < most <= 16
+    assert 1 < most <= AT_ONCE
 
 
 LABELS = st.dictionaries(

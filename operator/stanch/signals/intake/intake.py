@@ -10,7 +10,6 @@ import asyncio
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
-from weakref import WeakValueDictionary
 
 import structlog
 
@@ -23,6 +22,7 @@ from stanch.signals.intake.declined import Declined, ignored, refused
 from stanch.signals.intake.grading import Armed, DeclinedOf, armed, fired, graded
 from stanch.signals.intake.manifest import fingerprint_of, incident_of, signal_name
 from stanch.signals.intake.past import heed_cooldown, standing
+from stanch.signals.intake.places import Places
 from stanch.signals.intake.placing import (
     heed_namespace,
     heed_workload,
@@ -42,11 +42,14 @@ if TYPE_CHECKING:
     from stanch.settings import Settings
     from stanch.signals.board import Board
     from stanch.signals.intake.past import Known
+    from stanch.signals.intake.places import Place
     from stanch.signals.model import Signal, Speaker
 
 log = structlog.get_logger(__name__)
 
-AT_ONCE = 16
+AT_ONCE = 32
+"""As many as incidents are worked on: of the connections to a slow API server neither takes the other's."""
+MOST_REPORTED = 10_000
 _NOT_READ = (
     "the policy has something in it that this version of the operator does not know: upgrade the operator"
 )
@@ -78,9 +81,10 @@ class SignalIntake:
     clock: Callable[[], datetime] = _utc_now
     _teller: Teller = field(init=False)
     _slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
-    _locks: WeakValueDictionary[tuple[str, str, str], asyncio.Lock] = field(
-        default_factory=WeakValueDictionary
-    )
+    _places: Places = field(default_factory=Places)
+    _reported: dict[tuple[str, str], Key] = field(default_factory=dict)
+    """Whom a firing was told to, by namespace and fingerprint: its resolution may come before the status of
+    that incident says that it stands for it."""
 
     def __post_init__(self) -> None:
         self._teller = Teller(self.kube, self.board)
@@ -138,7 +142,10 @@ class SignalIntake:
 
     async def _resolved(self, reader: Reader, signal: Signal, namespace: str) -> Taken:
         """Told to the incident that stands for it, whatever became of the policy and the pods meanwhile."""
-        known = standing(await reader.signalled_incidents(namespace), fingerprint_of(signal))
+        about = fingerprint_of(signal)
+        incidents = await reader.signalled_incidents(namespace)
+        told = self._reported.get((namespace, about))
+        known = standing(incidents, about) or standing(one for one in incidents if one.key == told)
         if known is None:
             raise ignored("NothingOpen", "it has resolved, and no open incident stands for it")
         self._note(known.key, signal)
@@ -155,9 +162,13 @@ class SignalIntake:
             return Told(await self._of_the_gone(case, why), case.firing)
         heed_workload(workload, self.settings)
         by = graded(case.firing, workload, labels)
-        place = (case.namespace, workload.kind, workload.name)
-        async with self._locks.setdefault(place, asyncio.Lock()):
-            return Told(await self._incident(case, by, workload), (by,))
+        place = self._places.of(case.namespace, workload.kind, workload.name)
+        came = place.moment()
+        async with place.turn:
+            stands = place.standing(by.policy.metadata.uid, since=came)
+            if stands is not None:
+                return Told(self._merged(case.signal, stands), (by,))
+            return Told(await self._incident(case, by, workload, place), (by,))
 
     async def _of_the_gone(self, case: _Case, why: Declined) -> Taken:
         """A containment ends the very pods that its alert names: that goes on firing, and is known."""
@@ -169,11 +180,13 @@ class SignalIntake:
                 return self._merged(case.signal, known)
         raise why
 
-    async def _incident(self, case: _Case, by: Armed, workload: Workload) -> Taken:
+    async def _incident(self, case: _Case, by: Armed, workload: Workload, place: Place) -> Taken:
         """Merge or create; one at a time for one workload."""
+        asked_at = place.moment()
         known = await case.reader.incidents(case.namespace, by.policy, workload)
         stands = standing(known)
         if stands is not None:
+            place.stands(by.policy.metadata.uid, stands, asked_at)
             return self._merged(case.signal, stands)
         heed_cooldown(known, by.policy, self.clock())
         body = incident_of(case.signal, case.speaker, by, workload, case.namespace)
@@ -217,6 +230,12 @@ class SignalIntake:
         return Taken(signal, Outcome.MERGED, reason, message, known.key)
 
     def _note(self, key: Key, signal: Signal) -> None:
+        about = (key.namespace, fingerprint_of(signal))
+        self._reported.pop(about, None)
+        if signal.firing:
+            self._reported[about] = key
+        if len(self._reported) > MOST_REPORTED:
+            del self._reported[next(iter(self._reported))]
         self.signalled(key, Note(self.clock(), signal_name(signal), fingerprint_of(signal), signal.firing))
 
 
