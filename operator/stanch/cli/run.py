@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
-import threading
 from pathlib import Path  # noqa: TC003 - typer resolves it at run time
 from typing import Annotated
 
@@ -15,8 +13,6 @@ from pydantic import ValidationError
 from stanch.errors import Rejected
 from stanch.settings import Settings
 
-FAILED = 1  # stanch.main.ExitCode, which is imported late
-FAILED_EXIT_SECONDS = 3.0
 YOUNG_OBJECTS = 10_000
 """How many more than before make the garbage collector look at the newest. One pass makes thousands."""
 
@@ -108,10 +104,7 @@ def run(  # noqa: PLR0913 - one parameter a flag
             where = ".".join(str(part) for part in problem["loc"]) or "settings"
             typer.echo(f"stanch run: {where}: {problem['msg']}", err=True)
         raise typer.Exit(2) from None
-    code = _operate(settings)
-    if code == FAILED:
-        _end_in_any_case(code)
-    raise typer.Exit(code)
+    raise typer.Exit(_operate(settings))
 
 
 def _operate(settings: Settings) -> int:
@@ -137,10 +130,3 @@ def _keep_what_is_imported() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(YOUNG_OBJECTS)
-
-
-def _end_in_any_case(code: int) -> None:
-    """No thread that hangs keeps a process alive that no longer leads."""
-    killer = threading.Timer(FAILED_EXIT_SECONDS, os._exit, args=(code,))
-    killer.daemon = True
-    killer.start()

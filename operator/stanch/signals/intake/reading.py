@@ -72,7 +72,7 @@ class _Outline(ApiModel):
 
 
 def _triggers_of(body: Json) -> tuple[TriggerRef, ...]:
-    """None where not even that can be read: one policy must not keep the signals of all others waiting."""
+    """Empty where not even that can be read: one policy must not keep the signals of all others waiting."""
     try:
         return _Outline.model_validate(body).triggers
     except ValidationError:
