@@ -27,8 +27,8 @@ app.add_typer(evidence.app, name="evidence")
 def main() -> NoReturn:
     """The program. It ends at once, with its exit code.
 
-    No thread that hangs keeps it alive, and none that is still at work when the interpreter is torn down takes
-    it with it: threads of the evidence store made it SIGABRT (seen with obstore 0.12, Python 3.11).
+    No thread that hangs keeps it alive. None that is still at work when the interpreter is torn down takes it
+    with it: threads of the evidence store made it SIGABRT (seen with obstore 0.12, Python 3.11).
     """
     code = 0
     try:
