@@ -11,7 +11,8 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from stanch.api.v1alpha1.policy import Storm
+from stanch.api.v1alpha1.incident import Severity  # noqa: TC001 - pydantic resolves it at run time
+from stanch.api.v1alpha1.policy import Attempts, Percentage, Storm
 
 POD_NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
@@ -97,6 +98,20 @@ class Settings(BaseSettings):
         default=None, ge=1, description="containments that may begin unapproved within storm_seconds"
     )
     storm_seconds: Seconds = Field(default=600.0, description="the window of storm_containments")
+    attempts_most: int | None = Field(
+        default=None, ge=1, description="containments of one workload within attempts_seconds, unrecovered"
+    )
+    attempts_seconds: Seconds = Field(default=86400.0, description="the window of attempts_most")
+    capacity_floor: Percentage | None = Field(
+        default=None, description="share of the ready replicas of a policy's workloads that has to stay: 50%"
+    )
+    approve_from: Severity | None = Field(
+        default=None,
+        description="plans of this severity and above need a person; unset: as policies say",
+    )
+    cooldown_seconds: Seconds | None = Field(
+        default=None, description="how long after a containment triggers are ignored for its workload"
+    )
 
     # Signals
     signal_credentials_file: Path | None = Field(
@@ -191,6 +206,12 @@ class Settings(BaseSettings):
         if self.storm_containments is None:
             return None
         return Storm(containments=self.storm_containments, within=f"{self.storm_seconds:.0f}s")
+
+    @property
+    def attempts(self) -> Attempts | None:
+        if self.attempts_most is None:
+            return None
+        return Attempts(most=self.attempts_most, within=f"{self.attempts_seconds:.0f}s")
 
     @property
     def all_protected_namespaces(self) -> frozenset[str]:

@@ -58,6 +58,19 @@ def run(  # noqa: PLR0913 - one parameter a flag
         int | None, typer.Option(help="Containments that may begin unapproved within --storm-seconds.")
     ] = None,
     storm_seconds: Annotated[float | None, typer.Option(help="The window of --storm-containments.")] = None,
+    attempts_most: Annotated[
+        int | None, typer.Option(help="Containments of one workload within --attempts-seconds.")
+    ] = None,
+    attempts_seconds: Annotated[float | None, typer.Option(help="The window of --attempts-most.")] = None,
+    capacity_floor: Annotated[
+        str | None, typer.Option(help="Share of a policy's ready replicas that has to stay, such as 50%.")
+    ] = None,
+    approve_from: Annotated[
+        str | None, typer.Option(help="Plans of this severity and above need a person, such as High.")
+    ] = None,
+    cooldown_seconds: Annotated[
+        float | None, typer.Option(help="How long after a containment triggers are ignored for its workload.")
+    ] = None,
     signal_credentials_file: Annotated[
         Path | None, typer.Option(help="YAML: who may send alerts, for which namespaces.")
     ] = None,

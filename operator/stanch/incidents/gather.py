@@ -53,6 +53,7 @@ async def gather(  # noqa: PLR0913 - what is read, and what this process remembe
     seen_at: datetime,
     now: datetime,
     evidence: bool = False,
+    capacity: bool = False,
     errands: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Facts:
     """Raises StanchError when something cannot be read: nothing is decided on half a picture."""
@@ -69,7 +70,7 @@ async def gather(  # noqa: PLR0913 - what is read, and what this process remembe
         problem=problem,
         seen_at=seen_at,
         errands=errands or {},
-        serving=await _serving(kube, choice),
+        serving=await _serving(kube, choice, anyway=capacity),
         same_as="" if begun(incident) or wanted(incident) else same_as(incident, await read(kube, incident)),
     )
     for _ in range(_LOOKS):
@@ -84,8 +85,9 @@ async def _choice(kube: Kube, incident: AIIncident) -> Choice:
     return Choice() if wanted(incident) or settled(incident) else await choose(kube, incident)
 
 
-async def _serving(kube: Kube, choice: Choice) -> Serving:
-    if choice.whole is None or choice.guardrails.capacity_floor is None:
+async def _serving(kube: Kube, choice: Choice, *, anyway: bool) -> Serving:
+    """Where the policy, or the operator for all, says how much of it has to stay."""
+    if choice.whole is None or not (anyway or choice.guardrails.capacity_floor):
         return Serving()
     return Serving(await serving(kube, choice.whole))
 

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 from stanch.api.schema import seconds
 from stanch.api.v1alpha1.incident import Severity
-from stanch.api.v1alpha1.policy import ApprovalRequired, Storm
+from stanch.api.v1alpha1.policy import ApprovalRequired, Attempts, Storm
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
-    from stanch.api.v1alpha1.policy import Attempts, Guardrails
+    from stanch.api.v1alpha1.policy import Guardrails
     from stanch.incidents.census import Containment
     from stanch.queue import Key
 
@@ -41,6 +41,10 @@ class OwnLimits:
 
     max_concurrent: int | None = None
     storm: Storm | None = None
+    attempts: Attempts | None = None
+    capacity_floor: str | None = None
+    approval_from: Severity | None = None
+    """Plans of this severity and above need a person."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +78,17 @@ def tripped(  # noqa: PLR0913, PLR0917 - what was asked, both sets of limits, an
     """Every guardrail that is in the way; empty: containment may begin by itself."""
     others = [one for one in others if one.key != asked.key]
     mine = [one for one in others if one.policy == asked.policy]
+    floor = max(rails.capacity_floor, limits.capacity_floor, key=_share)
     found = (
         _approval(asked, rails),
+        _approval_from(asked, limits.approval_from, "the operator"),
         _concurrent(mine, rails.max_concurrent, "of this policy"),
         _concurrent(others, limits.max_concurrent, "of all policies"),
         _storm(mine, rails.storm, "of this policy", now),
         _storm(others, limits.storm, "of all policies", now),
         _attempts(asked, mine, rails.attempts, now),
-        _capacity(asked, rails.capacity_floor, others, serving),
+        _attempts(asked, others, limits.attempts, now),
+        _capacity(asked, floor, others, serving),
     )
     return tuple(one for one in found if one is not None)
 
@@ -92,10 +99,13 @@ def _approval(asked: Asked, rails: Guardrails) -> Tripped | None:
         return None
     if rule.required is ApprovalRequired.ALWAYS:
         return Tripped("ApprovalRequired", "the policy wants every plan approved")
-    at = rule.severity
+    return _approval_from(asked, rule.severity, "the policy")
+
+
+def _approval_from(asked: Asked, at: Severity | None, who: str) -> Tripped | None:
     if at is None or SEVERITIES.index(asked.severity) > SEVERITIES.index(at):
         return None
-    return Tripped("ApprovalRequired", f"the policy wants plans of severity {at} and above approved")
+    return Tripped("ApprovalRequired", f"{who} wants plans of severity {at} and above approved")
 
 
 def _concurrent(others: Iterable[Containment], most: int | None, whose: str) -> Tripped | None:
@@ -161,10 +171,13 @@ def _capacity(
     mine = {f"{asked.key.namespace}/{target}" for target in asked.targets}
     whole = sum(max(ready, contained.get(name, 0)) for name, ready in serving.ready.items())
     stay = sum(ready for name, ready in serving.ready.items() if name not in mine and name not in contained)
-    share = int(floor.removesuffix("%"))
-    if whole == 0 or stay * 100 >= whole * share:
+    if whole == 0 or stay * 100 >= whole * _share(floor):
         return None
     return Tripped(
         "CapacityFloor",
         f"{stay} of {whole} replicas of the policy's workloads would still serve, and {floor} have to",
     )
+
+
+def _share(floor: str | None) -> int:
+    return int(floor.removesuffix("%")) if floor else 0

@@ -143,6 +143,7 @@ class Reconciler:
                 seen_at=seen_at,
                 now=self.clock(),
                 evidence=self.limits.evidence,
+                capacity=self.limits.own.capacity_floor is not None,
                 errands=self.hints.errands(key),
             )
             self.hints.holds(key, facts.held)
@@ -304,7 +305,13 @@ def build(services: Services) -> Reconciler:
             evidence=settings.evidence_url is not None,
             protected_labels=frozenset(map(_label, settings.protected_labels)),
             scope_label=_label(settings.scope_label) if settings.scope_label else None,
-            own=OwnLimits(settings.max_concurrent, settings.storm),
+            own=OwnLimits(
+                settings.max_concurrent,
+                settings.storm,
+                settings.attempts,
+                settings.capacity_floor,
+                settings.approve_from,
+            ),
         ),
         enqueue=services.enqueue,
         tell_policy=services.enqueue_policy,

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stanch.api.v1alpha1.incident import Severity
-from stanch.api.v1alpha1.policy import Guardrails, Storm
+from stanch.api.v1alpha1.policy import Attempts, Guardrails, Storm
 from stanch.incidents.census import Containment
 from stanch.incidents.guardrails import Asked, OwnLimits, Serving, Tripped, tripped
 from stanch.queue import Key
@@ -116,6 +116,33 @@ def test_a_workload_is_contained_by_itself_only_so_often_without_recovery_being_
     assert reasons(rails, standing("a", **again), standing("b", active=False)) == []
 
 
+def test_the_operators_limit_on_attempts_counts_those_of_every_policy() -> None:
+    own = OwnLimits(attempts=Attempts(most=2))
+    again: dict[str, Any] = {"targets": frozenset({LLM}), "active": False}
+    assert reasons({}, standing("a", **again), standing("b", policy="uid-other", **again), limits=own) == [
+        "AttemptsExhausted"
+    ]
+    assert reasons({}, standing("a", **again), limits=own) == []
+
+
+@pytest.mark.parametrize(
+    ("rule", "own", "asks"),
+    [
+        ({"required": "Never"}, Severity.HIGH, True),
+        ({"required": "Never"}, Severity.CRITICAL, False),
+        ({"required": "AtOrAbove", "severity": "Critical"}, Severity.HIGH, True),
+        ({"required": "AtOrAbove", "severity": "Low"}, Severity.CRITICAL, True),
+    ],
+)
+def test_the_operator_may_want_more_approved_than_the_policy(
+    rule: dict[str, Any],
+    own: Severity,
+    asks: bool,  # noqa: FBT001 - a table
+) -> None:
+    found_ = reasons({"approval": rule}, limits=OwnLimits(approval_from=own))
+    assert found_ == (["ApprovalRequired"] if asks else [])
+
+
 FLEET = {"chat/Deployment/llm": 3, "chat/Deployment/b": 3, "chat/Deployment/c": 4}
 
 
@@ -124,6 +151,13 @@ def test_a_share_of_what_serves_has_to_stay() -> None:
     (floor,) = found({"capacityFloor": "71%"}, serving=FLEET)
     assert floor.reason == "CapacityFloor"
     assert floor.message == "7 of 10 replicas of the policy's workloads would still serve, and 71% have to"
+
+
+@pytest.mark.parametrize(("theirs", "own"), [("71%", "10%"), ("10%", "71%"), (None, "71%"), ("71%", None)])
+def test_of_two_floors_the_higher_one_holds(theirs: str | None, own: str | None) -> None:
+    rails = {"capacityFloor": theirs} if theirs else {}
+    (floor,) = found(rails, serving=FLEET, limits=OwnLimits(capacity_floor=own))
+    assert floor.message.endswith("and 71% have to")
 
 
 def test_what_is_contained_already_counts_as_having_served() -> None:

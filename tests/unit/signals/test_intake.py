@@ -14,6 +14,7 @@ from tests.unit.signals.intake_of import Town
 from tests.unit.signals.made import (
     CHAT_ONLY,
     NOW,
+    SETTINGS,
     SINCE,
     cluster_policy_body,
     policy_body,
@@ -372,6 +373,25 @@ class TestTheCooldown:
         town.ended(contained=NOW)
 
         assert (await town.one(starts_at=NOW)).outcome is Outcome.CREATED
+
+    @pytest.mark.parametrize(
+        ("policy", "seconds", "whose"),
+        [("10m", 60.0, "policy"), ("1m", 600.0, "operator"), ("", 600.0, "operator")],
+    )
+    async def test_the_longer_one_of_policy_and_operator_holds(
+        self, policy: str, seconds: float, whose: str
+    ) -> None:
+        town = Town(
+            SETTINGS.model_copy(update={"cooldown_seconds": seconds}),
+            guardrails={"cooldown": policy} if policy else {},
+        )
+        await town.one()
+        town.ended(contained=NOW - timedelta(minutes=4))
+
+        taken = await town.one(starts_at=NOW)
+
+        assert said(taken) == (Outcome.IGNORED, "Cooldown")
+        assert f"the {whose}'s cooldown of 10m lasts another 360s" in taken.message
 
     async def test_does_not_keep_open_incidents_from_taking_signals_in(self) -> None:
         town = Town(guardrails={"cooldown": "10m"})

@@ -188,7 +188,7 @@ class SignalIntake:
         if stands is not None:
             place.stands(by.policy.metadata.uid, stands, asked_at)
             return self._merged(case.signal, stands)
-        heed_cooldown(known, by.policy, self.clock())
+        heed_cooldown(known, by.policy, self.clock(), self.settings.cooldown_seconds)
         body = incident_of(case.signal, case.speaker, by, workload, case.namespace)
         key = Key(case.namespace, body["metadata"]["name"])
         _not_again(next((one for one in known if one.key == key), None))

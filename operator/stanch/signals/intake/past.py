@@ -115,21 +115,26 @@ def standing(incidents: Iterable[Known], fingerprint: str | None = None) -> Know
     return min(found, key=lambda one: one.born, default=None)
 
 
-def heed_cooldown(incidents: Iterable[Known], policy: Policy, now: datetime) -> None:
-    """`incidents` are those of one workload by this policy, and have ended.
+def heed_cooldown(
+    incidents: Iterable[Known], policy: Policy, now: datetime, own: float | None = None
+) -> None:
+    """`incidents` are those of one workload by this policy, and have ended. `own` is the operator's cooldown,
+    in seconds; the longer one holds.
 
     Counted from the containment: what the windows of queries still hold is from before it. Raises Declined
     while it lasts.
     """
-    cooldown = policy.spec.guardrails.cooldown if policy.spec.guardrails else None
+    theirs = policy.spec.guardrails.cooldown if policy.spec.guardrails else None
+    cooldown = timedelta(seconds=max(seconds(theirs) if theirs else 0.0, own or 0.0))
     contained = [(at, one) for one in incidents if (at := one.status.timestamps.contained) is not None]
-    if cooldown is None or not contained:
+    if not cooldown or not contained:
         return
     at, newest = max(contained, key=lambda pair: (pair[0], pair[1].born))
-    left = timedelta(seconds=seconds(cooldown)) - (now - at)
+    left = cooldown - (now - at)
     if left > timedelta(0):
+        whose = "policy" if theirs and timedelta(seconds=seconds(theirs)) == cooldown else "operator"
         raise ignored(
             "Cooldown",
-            f"{newest.key} contained it {span(now - at)} ago and is {newest.phase}; the policy's cooldown of "
-            f"{cooldown} lasts another {span(left)}",
+            f"{newest.key} contained it {span(now - at)} ago and is {newest.phase}; the {whose}'s cooldown "
+            f"of {span(cooldown)} lasts another {span(left)}",
         )
