@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.xdist_group("outage")  # all cases live through the same outage
 
 WITHIN = 60.0  # seconds: an operator that lost its lease waits for it
+AFTER_AN_OUTAGE = 110.0  # seconds: Kubernetes' controllers, cut off by the story before, pause up to a minute
 IN_VAIN = 5  # requests: without etcd they take their time
 FLAGS = {
     "lease-seconds": "12",
@@ -126,7 +127,7 @@ def serve(space: Space) -> str:
     """A model server with an autoscaler, running; the shape it has to get back."""
     space.create(workload("Deployment", "llm", PODS))
     space.create(autoscaler("llm"))
-    space.running("Deployment", "llm", PODS)
+    space.running("Deployment", "llm", PODS, AFTER_AN_OUTAGE)
     return shape(space.get("deployment/llm")) + shape(space.get("hpa/llm"))
 
 
