@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tests.cluster import Cluster, Kubectl
 
 INCIDENT = "toxic-output"
-PATIENCE = 200.0  # seconds: everything at once on a busy machine
+PATIENCE = 100.0  # seconds: everything at once on a busy machine
 PODS = 2
 RBAC = "rbac.authorization.k8s.io"
 _SERVER_SET = {

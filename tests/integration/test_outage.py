@@ -165,6 +165,16 @@ def in_flight(request: Request) -> bool:
     return request.is_change and "/namespaces/" in request.path and "/stanch-system" not in request.path
 
 
+def kubelets_go_on(plant: Plant, space: Space) -> None:
+    """KWOK tries once what a kubelet tries until it goes through.
+
+    An API server that has just started refuses it where something is held until it knows the holds.
+    """
+    pod = "-n", space.name, "run", "probe", "--image=none", "--dry-run=server"
+    eventually(lambda: "not yet synced" not in plant.kubectl(*pod).stderr, "the holds are known", PATIENCE)
+    plant.sandbox.kwok.restart()
+
+
 def twice(plant: Plant, begin: Callable[[], None], restarts: int) -> None:
     """In the middle of what is begun the API server goes, and when it is back, etcd."""
     first, second = (Cut(each * len(CASES), When.AFTER) for each in (4, 2))
@@ -196,6 +206,7 @@ def under_way(plant: Plant, restarts: int) -> dict[str, Scene]:
             scene.contain()
 
     twice(plant, begin, restarts)
+    kubelets_go_on(plant, next(iter(standing.values())).space)
     return standing
 
 
@@ -208,6 +219,7 @@ def on_the_way_back(plant: Plant, under_way: dict[str, Scene], restarts: int) ->
             scene.space.let_go(INCIDENT)
 
     twice(plant, begin, restarts)
+    kubelets_go_on(plant, next(iter(under_way.values())).space)
     return under_way
 
 
