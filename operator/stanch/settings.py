@@ -12,7 +12,8 @@ from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from stanch.api.v1alpha1.incident import Severity  # noqa: TC001 - pydantic resolves it at run time
-from stanch.api.v1alpha1.policy import Attempts, Percentage, Storm
+from stanch.api.v1alpha1.policy import Attempts, Storm
+from stanch.api.v1alpha1.scalars import Percentage  # noqa: TC001 - as above
 
 POD_NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 

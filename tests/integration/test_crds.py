@@ -58,7 +58,7 @@ def isolate_peer(**peer: Any) -> dict[str, Any]:
 
 TRIGGER = {"name": "toxic", "category": "OutputPolicyViolation", "severity": "Critical"}
 ALERT = {"matchers": ['alertname="ToxicOutput"']}
-CHECK = {"name": "toxicity", "query": "toxicity", "condition": {"operator": "lt", "value": "0.01"}}
+CHECK = {"name": "toxicity", "prometheus": {"query": "toxicity", "operator": "lt", "value": "0.01"}}
 
 NAME_RULE = (
     "a name has lower-case letters, digits, '-' and '.' only, and begins and ends with a letter or digit"
@@ -204,11 +204,47 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
         ),
     ),
     "a threshold in words": (
-        policy(verification={"checks": [CHECK | {"condition": {"operator": "lt", "value": "low"}}]}),
+        policy(
+            verification={
+                "checks": [{"name": "t", "prometheus": {"query": "t", "operator": "lt", "value": "low"}}]
+            }
+        ),
         (
-            'spec.verification.checks[0].condition.value: Invalid value: "low": '
+            'spec.verification.checks[0].prometheus.value: Invalid value: "low": '
             'a threshold is a number in quotes, such as "0.2"'
         ),
+    ),
+    "nothing but an alert that cleared": (
+        policy(verification={"checks": [{"name": "quiet", "alertCleared": ALERT}]}),
+        (
+            "spec.verification: Invalid value: a cleared alert proves nothing by itself: "
+            "what does not run raises none; add another check"
+        ),
+    ),
+    "a check that is two": (
+        policy(verification={"checks": [CHECK | {"healthy": {}}]}),
+        (
+            "spec.verification.checks[0]: Invalid value: a check is exactly one of "
+            "alertCleared, healthy, http, integrity, job, prometheus"
+        ),
+    ),
+    "probation by number and share": (
+        policy(release={"probation": {"replicas": 1, "share": "10%"}}),
+        "spec.release.probation: Invalid value: probation has replicas or share, not both",
+    ),
+    "an incident closed without a cause": (
+        incident(resolution={"determination": "Confirmed"}),
+        "spec.resolution.rootCause: Required value",
+    ),
+    "not reported, and no reason why": (
+        incident(
+            regulatory={"decisions": [{"clock": "gdpr-33", "duty": "NotReportable", "decidedBy": "dpo"}]}
+        ),
+        "spec.regulatory.decisions[0]: Invalid value: a decision not to report needs a rationale",
+    ),
+    "reported, and nobody knows when": (
+        incident(regulatory={"decisions": [{"clock": "gdpr-33", "duty": "Reported", "decidedBy": "dpo"}]}),
+        "spec.regulatory.decisions[0]: Invalid value: duty: Reported needs at: when it was reported",
     ),
     "approval at or above nothing": (
         policy(guardrails={"approval": {"required": "AtOrAbove"}}),
@@ -294,6 +330,7 @@ def test_what_is_left_out_is_filled_in_visibly(stanch_installed: Installed, spac
         "deletionPolicy": "Release",
         "exercise": False,
         "exerciseEnforce": False,
+        "skipVerification": False,
     }
 
 
@@ -336,7 +373,7 @@ def test_full_policies_are_accepted(stanch_installed: Installed, space: str) -> 
     stanch_installed.admin("create", "--dry-run=server", "-f", "-", stdin=cluster)
     stored = stanch_installed.admin.get("cpol", "x", "-n", space)
     assert stored["spec"]["verification"]["consecutiveSuccesses"] == 3
-    assert stored["spec"]["verification"]["checks"][0]["onNaN"] == "Inconclusive"
+    assert stored["spec"]["verification"]["checks"][0]["prometheus"]["onNaN"] == "Inconclusive"
 
 
 CONTAINED = {
@@ -433,7 +470,7 @@ def test_the_columns_answer_is_it_stopped_and_does_it_stay_so(
         "412ms",
     ]
     wide, wide_row = stanch_installed.admin("get", "aiincident", "-o", "wide", "-n", space).splitlines()
-    assert wide.split()[8:] == ["POLICY", "SUMMARY"]
+    assert wide.split()[8:] == ["POLICY", "DUE", "SUMMARY"]
     assert wide_row.endswith("scaled llm-chat 3→0")
     assert stanch_installed.admin("get", "stanch", "-n", space).splitlines()[1].startswith("aiincident")
 

@@ -51,7 +51,7 @@ def test_whatever_a_person_writes_is_bounded(kind: Kind) -> None:
         if part.get("type") == "array":
             assert "maxItems" in part, path
         if part.get("type") == "string":
-            assert "maxLength" in part or "enum" in part or part.get("format") == "date-time", path
+            assert "maxLength" in part or "enum" in part or part.get("format") in {"date", "date-time"}, path
         if "additionalProperties" in part:
             assert "maxProperties" in part, path
 

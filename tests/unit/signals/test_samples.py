@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stanch.api.v1alpha1.policy import Comparison, Operator
+from stanch.api.v1alpha1.scalars import Comparison, Operator
 from stanch.signals.prometheus.samples import (
     MOST_SERIES,
     QueryFailed,

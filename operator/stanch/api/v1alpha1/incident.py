@@ -17,12 +17,14 @@ from stanch.api.v1alpha1.record import (
     AtlasTechnique,
     Detection,
     ExternalRef,
+    KnownGood,
     OwaspRef,
     Regulatory,
     Resolution,
     Roles,
     Tlp,
 )
+from stanch.api.v1alpha1.recovery import ReleaseMode
 from stanch.api.v1alpha1.status import AIIncidentStatus
 from stanch.api.v1alpha1.steps import Step
 
@@ -185,6 +187,16 @@ class AIIncidentSpec(ApiModel):
         default=DesiredState.CONTAINED,
         description="Released gives the workload back. Needs the verb `release` on aiincidents",
     )
+    release_mode: ReleaseMode | None = Field(
+        default=None,
+        description="Manual keeps a policy from releasing by itself, and takes its try back; the stricter of "
+        "the two holds",
+    )
+    skip_verification: bool = Field(
+        default=False,
+        description="releases at once, without proof of recovery. Needs the verb `release` on aiincidents",
+    )
+    known_good: KnownGood | None = Field(default=None, description="what may run again")
     approval: Approval | None = None
     resolution: Resolution | None = Field(
         default=None,
@@ -219,7 +231,8 @@ _BEGUN = (
 )
 _GIVEN_BACK = (
     "(has(self.status) && has(self.status.phase) && "
-    "self.status.phase in ['Releasing', 'Released', 'Recovered', 'Closed'])"
+    "(self.status.phase in ['Released', 'Recovered', 'Closed'] || (self.status.phase == 'Releasing' && "
+    "!(has(self.status.release) && self.status.release.stage in ['Probation', 'Full']))))"
 )
 
 
@@ -283,6 +296,7 @@ class AIIncident(ApiModel):
             ),
             AGE,
             Column("Policy", ".status.plan.source", description="where the plan comes from", wide=True),
+            Column("Due", ".status.clock", description="the reporting duty that is due next", wide=True),
             Column("Summary", ".status.summary", wide=True),
         ),
     )

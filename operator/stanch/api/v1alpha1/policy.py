@@ -9,44 +9,14 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import ConfigDict, Field
 
 from stanch.api.resource import AGE, Column, Resource
-from stanch.api.schema import Duration, Matching, Name, exactly_one, items, rule, rules
+from stanch.api.schema import Duration, Name, exactly_one, items, rule, rules
 from stanch.api.v1alpha1.base import ApiModel
-from stanch.api.v1alpha1.incident import Category, Mode, Severity, TargetKind
+from stanch.api.v1alpha1.incident import Category, KnownKind, Mode, Severity, TargetKind
 from stanch.api.v1alpha1.meta import ObjectMeta
+from stanch.api.v1alpha1.recovery import ReleaseRule, Verification
+from stanch.api.v1alpha1.scalars import Comparison, Labels, Matcher, Percentage, Query, ShortName
 from stanch.api.v1alpha1.status import Condition
 from stanch.api.v1alpha1.steps import Step
-
-LabelValue = Annotated[
-    str,
-    Matching(
-        r"^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$",
-        "a label value has letters, digits, '-', '_', '.' only, and begins and ends with a letter or digit",
-        max_length=63,
-    ),
-]
-Labels = dict[str, LabelValue]
-Matcher = Annotated[
-    str,
-    Matching(
-        r'^[a-zA-Z_][a-zA-Z0-9_]*(=|!=|=~|!~)"([^"\\]|\\.)*"$',
-        'a matcher looks like alertname="ToxicOutput"; operators are =, !=, =~ and !~',
-        max_length=1024,
-    ),
-]
-Number = Annotated[
-    str, Matching(r"^-?[0-9]+(\.[0-9]+)?$", 'a threshold is a number in quotes, such as "0.2"', max_length=32)
-]
-Percentage = Annotated[str, Matching(r"^(100|[1-9]?[0-9])%$", "a share is 0% to 100%", max_length=4)]
-ShortName = Annotated[
-    str,
-    Matching(
-        r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
-        "a name has lower-case letters, digits and '-' only, and begins and ends with a letter or digit",
-        max_length=63,
-        min_length=1,
-    ),
-]
-Query = Annotated[str, Field(min_length=1, max_length=4096)]
 
 
 class Selector(ApiModel):
@@ -64,20 +34,6 @@ class NamespaceSelector(ApiModel):
 
 class ClusterSelector(Selector):
     namespace_selector: NamespaceSelector | None = None
-
-
-class Operator(StrEnum):
-    GT = "gt"
-    GE = "ge"
-    LT = "lt"
-    LE = "le"
-    EQ = "eq"
-    NE = "ne"
-
-
-class Comparison(ApiModel):
-    operator: Operator
-    value: Number
 
 
 class Silenced(StrEnum):
@@ -176,49 +132,6 @@ class Guardrails(ApiModel):
     )
 
 
-class OnUnknown(StrEnum):
-    """How a check that has no answer counts. Never as passed."""
-
-    INCONCLUSIVE = "Inconclusive"
-    FAILED = "Failed"
-
-
-class Check(ApiModel):
-    """Passes when the query returns exactly one fresh sample that compares true."""
-
-    name: ShortName
-    query: Query
-    condition: Comparison
-    on_no_data: OnUnknown = OnUnknown.INCONCLUSIVE
-    on_na_n: OnUnknown = Field(default=OnUnknown.INCONCLUSIVE, alias="onNaN")
-    min_samples: int = Field(default=1, ge=1, le=10000)
-    max_staleness: Duration = "5m"
-
-
-class Verification(ApiModel):
-    checks: tuple[Check, ...] = items(20, keys=("name",), min_length=1)
-    initial_delay: Duration = "30s"
-    interval: Duration = "15s"
-    consecutive_successes: int = Field(default=3, ge=1, le=100)
-    failure_limit: int = Field(default=3, ge=1, le=100)
-    inconclusive_limit: int = Field(default=8, ge=1, le=100)
-    timeout: Duration = "15m"
-
-
-class ReleaseMode(StrEnum):
-    MANUAL = "Manual"
-    AUTOMATIC = "Automatic"
-
-
-class Probation(ApiModel):
-    replicas: int = Field(default=1, ge=1, le=1000, description="pods that serve while the checks run")
-
-
-class ReleaseRule(ApiModel):
-    mode: ReleaseMode = ReleaseMode.MANUAL
-    probation: Probation | None = None
-
-
 class SecretKey(ApiModel):
     name: Name
     key: str = Field(default="url", min_length=1, max_length=253)
@@ -230,6 +143,23 @@ class Notification(ApiModel):
     name: ShortName
     url_from: SecretKey
     at_or_above: Severity = Severity.INFORMATIONAL
+
+
+class DrillTarget(ApiModel):
+    kind: KnownKind
+    name: Name
+    namespace: Name | None = Field(default=None, description="of a cluster policy's workload")
+
+
+class Drill(ApiModel):
+    """A scheduled exercise: the plan is made and tried out for a workload, and nothing is changed."""
+
+    name: ShortName
+    schedule: str = Field(min_length=9, max_length=128, description="cron, five fields, in UTC: 0 9 1 * *")
+    target: DrillTarget | None = Field(
+        default=None, description="the workload; the first that the policy selects when absent"
+    )
+    keep: int = Field(default=3, ge=1, le=100, description="how many of its exercises are kept")
 
 
 _AUTOMATIC_NEEDS_CHECKS = rule(
@@ -247,6 +177,7 @@ class PolicySpec(ApiModel):
     verification: Verification | None = None
     release: ReleaseRule | None = None
     notifications: tuple[Notification, ...] = items(20, keys=("name",), default=())
+    drills: tuple[Drill, ...] = items(10, keys=("name",), default=())
     mode: Mode = Field(default=Mode.ENFORCE, description="DryRun shows plans and changes nothing")
     suspend: bool = Field(
         default=False, description="no new incidents by this policy; what is contained stays so"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import Field, StringConstraints
+from pydantic import ConfigDict, Field, StringConstraints
 
-from stanch.api.schema import Matching, items
+from stanch.api.schema import Matching, items, rule, rules
 from stanch.api.v1alpha1.base import ApiModel
 
 AtlasTechnique = Annotated[
@@ -97,6 +97,35 @@ class ExternalRef(ApiModel):
     url: str | None = Field(default=None, max_length=2048)
 
 
+class Duty(StrEnum):
+    """What was decided about a reporting duty. Undecided is the absence of a decision."""
+
+    APPLIES = "Applies"
+    REPORTED = "Reported"
+    NOT_REPORTABLE = "NotReportable"
+
+
+class ClockDecision(ApiModel):
+    """One duty, and what a person decided about it."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                "self.duty != 'NotReportable' || has(self.rationale)",
+                "a decision not to report needs a rationale",
+            ),
+            rule("self.duty != 'Reported' || has(self.at)", "duty: Reported needs at: when it was reported"),
+        )
+    )
+
+    clock: str = Field(min_length=1, max_length=63, description="id of the clock, as in status.clocks")
+    duty: Duty
+    decided_by: str = Field(min_length=1, max_length=253, description="who decided")
+    rationale: str | None = Field(default=None, min_length=1, max_length=4096)
+    at: datetime | None = Field(default=None, description="of the decision, or of the report")
+    reference: str | None = Field(default=None, max_length=1024, description="the authority's, or a URL")
+
+
 class Regulatory(ApiModel):
     """What reporting duties count from. Stanch never concludes that none apply."""
 
@@ -107,6 +136,9 @@ class Regulatory(ApiModel):
         default=None, description="whether personal data is affected, once known"
     )
     notes: str | None = Field(default=None, max_length=4096)
+    decisions: tuple[ClockDecision, ...] = items(
+        20, keys=("clock",), default=(), description="what people decided about reporting duties"
+    )
 
 
 class Determination(StrEnum):
@@ -119,22 +151,55 @@ class Determination(StrEnum):
     FALSE_POSITIVE = "FalsePositive"
 
 
+class FollowUp(ApiModel):
+    """What is to be done so that it does not happen again."""
+
+    what: str = Field(min_length=1, max_length=1024)
+    owner: str = Field(min_length=1, max_length=253)
+    due: date | None = None
+
+
+class Lessons(ApiModel):
+    went_well: tuple[Line, ...] = items(20, default=())
+    went_wrong: tuple[Line, ...] = items(20, default=())
+    got_lucky: tuple[Line, ...] = items(20, default=())
+
+
 class Resolution(ApiModel):
-    """What was learnt."""
+    """What was learnt. With it an incident whose workload is given back is closed."""
 
     determination: Determination
-    root_cause: str | None = Field(default=None, max_length=8192)
-    lessons: tuple[Line, ...] = items(20, default=())
+    root_cause: str = Field(min_length=1, max_length=8192)
+    summary: str | None = Field(default=None, max_length=8192, description="for those who read only this")
+    impact: str | None = Field(default=None, max_length=8192, description="who was affected, and how")
+    communications: str | None = Field(default=None, max_length=8192, description="who was told what, when")
+    near_misses: str | None = Field(default=None, max_length=8192)
+    lessons: Lessons = Field(default_factory=Lessons)
+    actions: tuple[FollowUp, ...] = items(50, default=())
+
+
+class KnownGood(ApiModel):
+    """What is to run when the incident is over: what integrity checks compare with."""
+
+    images: tuple[Digest, ...] = items(
+        20, default=(), description="digests, as of the pods' imageID: every container runs one of these"
+    )
+    model_version: str | None = Field(default=None, min_length=1, max_length=253)
 
 
 __all__ = [
     "AffectedModel",
     "AtlasTechnique",
+    "ClockDecision",
     "Detection",
     "DetectionMethod",
     "Determination",
     "Digest",
+    "Duty",
     "ExternalRef",
+    "FollowUp",
+    "KnownGood",
+    "Lessons",
     "OwaspRef",
     "Regulatory",
     "Resolution",

@@ -12,6 +12,8 @@ from stanch.api.schema import items
 from stanch.api.v1alpha1.base import ApiModel
 from stanch.api.v1alpha1.evidence import EvidenceRecord
 from stanch.api.v1alpha1.hold import Rule
+from stanch.api.v1alpha1.record import Digest
+from stanch.api.v1alpha1.recovery import ReleaseRule, ReleaseStage, Verification
 from stanch.api.v1alpha1.steps import Step
 
 
@@ -28,6 +30,22 @@ class Phase(StrEnum):
     CLOSED = "Closed"
     REJECTED = "Rejected"
     DUPLICATE = "Duplicate"
+
+
+GIVEN_BACK = frozenset({Phase.RELEASED, Phase.RECOVERED, Phase.CLOSED})
+"""Nothing of it is contained any more, and no longer by anybody's mistake."""
+ENDED = GIVEN_BACK | {Phase.REJECTED, Phase.DUPLICATE}
+"""Nothing of it is contained, and nothing will be unless its spec changes."""
+CONTAINS = frozenset(
+    {
+        Phase.CONTAINING,
+        Phase.CONTAINED,
+        Phase.PARTIALLY_CONTAINED,
+        Phase.CONTAINMENT_FAILED,
+        Phase.RELEASING,
+    }
+)
+"""Something of it may be contained."""
 
 
 class StepState(StrEnum):
@@ -115,6 +133,10 @@ class StepStatus(ApiModel):
     )
     evidence: EvidenceRecord | None = None
     undo: UndoRecord | None = None
+    eased: ReleaseStage | None = Field(
+        default=None,
+        description="the stage of the release that its changes are recorded for; none: contained",
+    )
     attempts: int = 0
     contested_at: datetime | None = Field(
         default=None, description="when the newest change by somebody else was seen"
@@ -135,6 +157,10 @@ class PlannedStep(ApiModel):
 
 CarriedStep = Annotated[Step, WithJsonSchema({"description": "as in spec.steps of the policy"})]
 """Not spelt out in the CRD a second time: what is stored was checked where it comes from."""
+CarriedVerification = Annotated[
+    Verification, WithJsonSchema({"description": "as spec.verification of the policy"})
+]
+CarriedRelease = Annotated[ReleaseRule, WithJsonSchema({"description": "as spec.release of the policy"})]
 
 
 class PlanPolicy(ApiModel):
@@ -146,6 +172,8 @@ class PlanPolicy(ApiModel):
     generation: int
     dry_run: bool = Field(default=False, description="whether it said mode: DryRun")
     steps: tuple[CarriedStep, ...] = Field(default=(), max_length=10)
+    verification: CarriedVerification | None = None
+    release: CarriedRelease | None = None
 
     def __str__(self) -> str:
         return f"{self.kind}/{self.name}"
@@ -208,10 +236,103 @@ class SignalsStatus(ApiModel):
     )
 
 
+class CheckOutcome(StrEnum):
+    """Of one check, and of all of them together. Only Passed proves anything."""
+
+    PENDING = "Pending"
+    PASSING = "Passing"
+    PASSED = "Passed"
+    FAILED = "Failed"
+    INCONCLUSIVE = "Inconclusive"
+    ERROR = "Error"
+
+
+class CheckStatus(ApiModel):
+    """What has come of one check in the stage that is looked at."""
+
+    name: str = Field(max_length=63)
+    outcome: CheckOutcome = CheckOutcome.PENDING
+    reason: str = Field(
+        default="", max_length=63, description="of the newest look: NoData, TooFewRequests, …"
+    )
+    message: str = Field(default="", max_length=1024)
+    value: str | None = Field(default=None, max_length=64, description="as it was read last")
+    successes: int = Field(default=0, description="in a row")
+    failures: int = Field(default=0, description="in a row")
+    inconclusive: int = Field(default=0, description="looks in a row without an answer")
+    looked_at: datetime | None = None
+
+
+class VerificationStatus(ApiModel):
+    """Whether recovery is proven for the stage of the release that stands, or why it was not."""
+
+    outcome: CheckOutcome = CheckOutcome.PENDING
+    message: str = Field(default="", max_length=2048)
+    since: datetime | None = Field(
+        default=None, description="since when the stage is in place: checks count from here"
+    )
+    checks: tuple[CheckStatus, ...] = items(20, keys=("name",), default=())
+
+
+class AskedBy(StrEnum):
+    PERSON = "Person"
+    POLICY = "Policy"
+
+
+class ReleaseStatus(ApiModel):
+    """A release that is proven stage by stage. Contained again, it says why."""
+
+    stage: ReleaseStage
+    asked_by: AskedBy
+    generation: int = Field(description="of the spec that it was asked by: another one may ask again")
+    attempt: int = Field(ge=1)
+    since: datetime = Field(description="when the stage began")
+    message: str = Field(default="", max_length=2048, description="why it failed")
+
+
 class TimelineEntry(ApiModel):
+    """One transition, decision, write, contest or approval."""
+
+    seq: int = Field(default=0, ge=0, description="counted from 1: what is gone from here is in the record")
     at: datetime
     type: str = Field(max_length=63)
+    reason: str = Field(default="", max_length=63)
+    actor: str = Field(default="stanch", max_length=253)
     message: str = Field(default="", max_length=1024)
+
+
+class ClockStatus(ApiModel):
+    """One reporting duty that a person said applies, or whose data says it may."""
+
+    id: str = Field(max_length=63, description="of the clock, such as eu-ai-act-73-2")
+    version: str = Field(max_length=32, description="of the data that it was computed from")
+    title: str = Field(max_length=253)
+    source: str = Field(max_length=253, description="article, such as Regulation (EU) 2024/1689, Art. 73(2)")
+    state: str = Field(
+        max_length=32, description="Undecided, Running, DueSoon, Overdue, Reported or NotReportable"
+    )
+    due_at: datetime | None = Field(default=None, description="none while it is unknown what it runs from")
+    message: str = Field(default="", max_length=1024)
+
+
+class DeliveryStatus(ApiModel):
+    """How far one receiver has been told of the timeline."""
+
+    sink: str = Field(max_length=63)
+    through: int = Field(
+        default=0, ge=0, description="seq of the last entry that it has taken, or that was given up"
+    )
+    failing_since: datetime | None = None
+    message: str = Field(default="", max_length=1024, description="why it does not take the next one")
+    dropped: int = Field(default=0, ge=0, description="entries that were given up: they are in the record")
+
+
+class ReportRecord(ApiModel):
+    """A report that is stored beside the evidence."""
+
+    location: str = Field(max_length=2048)
+    digest: Digest
+    at: datetime
 
 
 class Timestamps(ApiModel):
@@ -235,10 +356,18 @@ class AIIncidentStatus(ApiModel):
     plan: PlanStatus | None = None
     steps: tuple[StepStatus, ...] = Field(default=(), max_length=200)
     contested: Contested | None = None
+    release: ReleaseStatus | None = None
+    verification: VerificationStatus | None = None
     approval: ApprovalStatus | None = None
     signals: SignalsStatus | None = None
     evidence: tuple[EvidenceRecord, ...] = Field(
         default=(), max_length=20, description="where evidence is kept, and what it has to be"
     )
+    clocks: tuple[ClockStatus, ...] = items(20, keys=("id",), default=())
+    clock: str | None = Field(
+        default=None, max_length=63, description="the reporting duty that is due next, and when"
+    )
+    deliveries: tuple[DeliveryStatus, ...] = items(20, keys=("sink",), default=())
+    reports: tuple[ReportRecord, ...] = Field(default=(), max_length=10)
     timestamps: Timestamps | None = None
     timeline: tuple[TimelineEntry, ...] = Field(default=(), max_length=100)

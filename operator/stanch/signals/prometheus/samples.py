@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from stanch.api.v1alpha1.policy import Operator
+from stanch.api.v1alpha1.scalars import Operator
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from stanch.api.v1alpha1.policy import Comparison
+    from stanch.api.v1alpha1.scalars import Comparison
 
 MOST_SERIES = 1000
 _MOST_WORDS = 300

@@ -14,7 +14,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from stanch.api.schema import seconds
-from stanch.api.v1alpha1.policy import Operator, TriggerState
+from stanch.api.v1alpha1.policy import TriggerState
+from stanch.api.v1alpha1.scalars import Operator
 from stanch.signals.model import Signal
 from stanch.signals.prometheus.samples import Labels, QueryFailed, Verdict, verdict
 
