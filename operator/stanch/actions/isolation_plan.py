@@ -69,11 +69,11 @@ def isolation_of(selector: Json, ask: Ask) -> Isolation:
     return Isolation(
         parsed_selector(selector),
         frozenset(Direction(way) for way in member.direction),
-        _holes(member),
+        _holes(member, ask.peers),
     )
 
 
-def _holes(member: IsolateStep) -> tuple[holes.Hole, ...]:
+def _holes(member: IsolateStep, let_in: Sequence[AllowedPeer]) -> tuple[holes.Hole, ...]:
     allow = member.allow
     found = [holes.dns()] if allow.dns else []
     if allow.metrics is not None:
@@ -86,7 +86,13 @@ def _holes(member: IsolateStep) -> tuple[holes.Hole, ...]:
         for number, peer in enumerate(allow.peers)
         for way in peer.direction or member.direction
     )
-    return (*found, *peers)
+    more = (
+        _hole(f"peer {number} of probation", Direction(way), peer)
+        for number, peer in enumerate(let_in)
+        for way in peer.direction or member.direction
+        if way in member.direction
+    )
+    return (*found, *peers, *more)
 
 
 def _hole(name: str, direction: Direction, allowed: AllowedPeer) -> holes.Hole:
@@ -111,7 +117,8 @@ def own(isolation: Isolation, ask: Ask) -> Make:
     cut = " and ".join(way.lower() for way in Direction if way in isolation.directions)
     kept = ", ".join(dict.fromkeys(hole.name for hole in isolation.holes))
     diff = f"NetworkPolicy {name} allows no {cut}" + (f" but {kept}" if kept else "")
-    return Make(ObjectRef(NETWORKPOLICIES, ask.namespace, name), manifest, diff)
+    # What it leaves open is the plan's; on probation that is more.
+    return Make(ObjectRef(NETWORKPOLICIES, ask.namespace, name), manifest, diff, follows=True)
 
 
 def clash(seen: Reach, mine: Make, isolation: Isolation, ask: Ask) -> str:

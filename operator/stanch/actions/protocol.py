@@ -6,12 +6,14 @@ Recording, pre-flight, applying, undoing and holding are the same for every acti
 from __future__ import annotations
 
 import asyncio
+import math
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol
 
 from stanch.api.v1alpha1.hold import Rule
 from stanch.api.v1alpha1.incident import TargetKind
+from stanch.api.v1alpha1.recovery import Probation, ReleaseStage
 from stanch.plans.changes import all_in_place
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
     from stanch.actions.objects import Obj, Pod
     from stanch.api.v1alpha1.incident import Target
+    from stanch.api.v1alpha1.isolation import AllowedPeer
     from stanch.api.v1alpha1.status import Change, FieldChange, StepStatus
     from stanch.api.v1alpha1.steps import StepMember
     from stanch.evidence.take import Collector
@@ -185,6 +188,27 @@ class Ask:
     """What is recorded and may have been done; before that, what another incident did to this target."""
     condemned: frozenset[str] = frozenset()
     """What the namespace's hold says no pod may carry, whoever condemned it: `image/llm:bad`."""
+    peers: tuple[AllowedPeer, ...] = ()
+    """For whom isolation is lifted already: the workload is on probation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leniency:
+    """How far the stage of a release lets a workload in."""
+
+    stage: ReleaseStage
+    probation: Probation = field(default_factory=Probation)
+    reborn: bool = False
+    """Whether its pods have to be made anew: what they need to be born has to be there."""
+
+    def count(self, before: int) -> int:
+        """Of so many pods that there were, how many may be."""
+        if self.stage is ReleaseStage.FULL:
+            return before
+        share = self.probation.share
+        if share is not None:
+            return min(before, max(1, math.ceil(before * int(share.removesuffix("%")) / 100)))
+        return min(before, self.probation.replicas or 1)
 
 
 class Action(Protocol):
@@ -246,6 +270,17 @@ class Action(Protocol):
         """Whether release gives back what the step changed. What it does not, it no longer holds."""
         ...
 
+    def eases(self, changes: tuple[Change, ...], ask: Ask, leniency: Leniency) -> tuple[Change, ...] | None:
+        """The recorded changes as a stage of the release has them; None: they are given back in it.
+
+        Of what it eased before it makes the same again.
+        """
+        ...
+
+    def tightens(self, changes: tuple[Change, ...]) -> tuple[Change, ...]:
+        """What `eases` made weaker, as it was: the release failed."""
+        ...
+
     def discards(self, change: Change, ask: Ask) -> bool:
         """Whether release deletes an object that the step edited, instead of giving its fields back."""
         ...
@@ -288,6 +323,17 @@ class Plain:
 
     def restores(self, ask: Ask) -> bool:  # noqa: ARG002 - the protocol's
         return True
+
+    def eases(
+        self,
+        changes: tuple[Change, ...],
+        ask: Ask,  # noqa: ARG002 - the protocol's
+        leniency: Leniency,
+    ) -> tuple[Change, ...] | None:
+        return changes if leniency.stage is ReleaseStage.PROBATION else None
+
+    def tightens(self, changes: tuple[Change, ...]) -> tuple[Change, ...]:
+        return changes
 
     def discards(self, change: Change, ask: Ask) -> bool:  # noqa: ARG002 - the protocol's
         return False

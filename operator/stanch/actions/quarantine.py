@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from stanch.actions import isolation_words as words
-from stanch.actions.protocol import Ask, Edit, Intent, Judgement, Make, Plain, Refusal, Verdict
+from stanch.actions.protocol import Ask, Edit, Intent, Judgement, Leniency, Make, Plain, Refusal, Verdict
 from stanch.actions.quarantine_cut import claims_of, cut
 from stanch.actions.quarantine_seen import RESOURCES, Patient, Ward, look
 from stanch.api.v1alpha1.hold import HELD_LABEL, Rule, hold_key
@@ -113,6 +113,15 @@ class Quarantine(Plain):
     def hold(self, seen: Ward, ask: Ask) -> frozenset[str]:  # noqa: ARG002 - the protocol's
         """The workload to which its pods are to come back."""
         return frozenset({hold_key(Rule.KEPT, seen.target.key)} if seen.target else ())
+
+    def eases(
+        self,
+        changes: tuple[Change, ...],
+        ask: Ask,  # noqa: ARG002 - the protocol's
+        leniency: Leniency,  # noqa: ARG002 - the protocol's
+    ) -> tuple[Change, ...]:
+        """A suspect pod stays out until all else is proven and given back."""
+        return changes
 
     def discards(self, change: Change, ask: Ask) -> bool:
         return change.object.kind == PODS.kind and _member(ask).on_release is Discharge.DELETE

@@ -26,8 +26,20 @@ from stanch.actions.access_seen import (
 )
 from stanch.actions.access_words import line, some, undeletable, unfit
 from stanch.actions.objects import Obj
-from stanch.actions.protocol import BEHIND, Ask, Edit, Intent, Judgement, Plain, Refusal, Remove, Verdict
+from stanch.actions.protocol import (
+    BEHIND,
+    Ask,
+    Edit,
+    Intent,
+    Judgement,
+    Leniency,
+    Plain,
+    Refusal,
+    Remove,
+    Verdict,
+)
 from stanch.api.v1alpha1.hold import Rule, hold_key
+from stanch.api.v1alpha1.recovery import ReleaseStage
 from stanch.api.v1alpha1.status import ChangeType, FieldChange
 from stanch.api.v1alpha1.steps import RevokeMethod
 from stanch.api.v1alpha1.steps import RevokeServiceAccount as RevokeStep
@@ -99,6 +111,16 @@ class RevokeServiceAccount(Plain):
         if _step(ask).method is RevokeMethod.DELETE_ACCOUNT:
             return _judge_identity(seen, seen.account, ask)
         return _judge_rights(seen, seen.account)
+
+    def eases(
+        self,
+        changes: tuple[Change, ...],
+        ask: Ask,
+        leniency: Leniency,
+    ) -> tuple[Change, ...] | None:
+        """No pod is born without its account."""
+        needed = leniency.reborn and _step(ask).method is RevokeMethod.DELETE_ACCOUNT
+        return None if needed or leniency.stage is ReleaseStage.FULL else changes
 
     def hold(self, seen: AccessSeen, ask: Ask) -> frozenset[str]:
         """The workload: deleted and made again it would run under whatever account its new author names."""

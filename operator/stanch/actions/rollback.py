@@ -9,7 +9,18 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from stanch.actions.protocol import BEHIND, Ask, Doomed, Edit, Intent, Judgement, Plain, Refusal, Verdict
+from stanch.actions.protocol import (
+    BEHIND,
+    Ask,
+    Doomed,
+    Edit,
+    Intent,
+    Judgement,
+    Leniency,
+    Plain,
+    Refusal,
+    Verdict,
+)
 from stanch.actions.rollout import (
     SOON,
     Tainted,
@@ -115,6 +126,15 @@ class Rollback(Plain):
 
     def restores(self, ask: Ask) -> bool:
         return _member(ask).on_release is OnRelease.RESTORE
+
+    def eases(
+        self,
+        changes: tuple[Change, ...],
+        ask: Ask,
+        leniency: Leniency,  # noqa: ARG002 - the protocol's
+    ) -> tuple[Change, ...] | None:
+        """The good version stays; where the bad one is to come back, that is the one to prove."""
+        return None if self.restores(ask) else changes
 
     def keeps(self, ask: Ask) -> frozenset[str]:
         if _member(ask).condemn is not Condemn.PERMANENT:

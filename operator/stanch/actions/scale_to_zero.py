@@ -18,12 +18,15 @@ from stanch.actions.protocol import (
     Edit,
     Intent,
     Judgement,
+    Leniency,
     Observation,
     Plain,
     Refusal,
     Verdict,
 )
-from stanch.api.v1alpha1.hold import Rule, hold_key
+from stanch.api.v1alpha1.hold import Rule, hold_key, limit_of
+from stanch.api.v1alpha1.recovery import ReleaseStage
+from stanch.api.v1alpha1.status import StepState
 from stanch.api.v1alpha1.steps import ScaleToZero as ScaleToZeroStep
 from stanch.api.v1alpha1.steps import Terminate
 from stanch.kube.resources import (
@@ -36,12 +39,12 @@ from stanch.kube.resources import (
     WORKLOADS,
     ObjectRef,
 )
-from stanch.plans.changes import field_change, lookup, pointer
+from stanch.plans.changes import all_in_place, field_change, lookup, pointer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from stanch.api.v1alpha1.status import FieldChange
+    from stanch.api.v1alpha1.status import Change, FieldChange
     from stanch.api.v1alpha1.steps import StepMember
     from stanch.kube.client import Kube
 
@@ -54,6 +57,7 @@ _WHEN_SCALED = pointer("spec", "persistentVolumeClaimRetentionPolicy", "whenScal
 _NODE_SELECTOR = pointer("spec", "template", "spec", "nodeSelector", NODE_SELECTOR_KEY)
 _SELECT_POLICY = pointer("spec", "behavior", "scaleUp", "selectPolicy")
 _SOON = 0.2
+_IN_FORCE = {StepState.APPLIED, StepState.EFFECTIVE, StepState.INEFFECTIVE, StepState.INCONCLUSIVE}
 
 
 class ScaleToZero(Plain):
@@ -103,7 +107,7 @@ class ScaleToZero(Plain):
         freezes = (_freeze(hpa) for hpa in seen.related if hpa.resource == HPAS)
         return (*freezes, _stop(workload))
 
-    def judge(self, seen: Observation, ask: Ask) -> Judgement:  # noqa: ARG002 - the protocol's
+    def judge(self, seen: Observation, ask: Ask) -> Judgement:
         """Effective when no pod is left that may still run, and none can be born of an older order."""
         workload = seen.target
         if workload is None:
@@ -112,6 +116,8 @@ class ScaleToZero(Plain):
         if behind:
             names = ", ".join(f"{obj.resource.kind} {obj.meta.name}" for obj in behind)
             return Judgement(Verdict.PENDING, BEHIND, f"its controller has not yet seen {names}", _SOON)
+        if _eased(ask):
+            return _let_in(workload)
         standing = [obj for obj in _chain(seen) if _wants_pods(obj)]
         if standing:
             names = ", ".join(f"{obj.resource.kind} {obj.meta.name}" for obj in standing)
@@ -134,7 +140,7 @@ class ScaleToZero(Plain):
         return tuple(
             Doomed(pod.metadata.name, pod.metadata.uid, 1)
             for pod in seen.pods
-            if _at_once(ask) and pod.status.phase == "Running" and not pod.terminating
+            if _at_once(ask) and not _eased(ask) and pod.status.phase == "Running" and not pod.terminating
         )
 
     def ends_pods(self, member: StepMember) -> bool:  # noqa: ARG002 - the protocol's
@@ -146,6 +152,8 @@ class ScaleToZero(Plain):
         One second of grace, not zero: with zero the API server forgets the pod while its processes run on.
         https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#pod-termination-forced
         """
+        if _eased(ask):
+            return ()
         if _at_once(ask):
             return tuple(
                 Doomed(pod.metadata.name, pod.metadata.uid, 1)
@@ -160,9 +168,71 @@ class ScaleToZero(Plain):
             )
         return ()
 
-    def hold(self, seen: Observation, ask: Ask) -> frozenset[str]:  # noqa: ARG002 - the protocol's
+    def hold(self, seen: Observation, ask: Ask) -> frozenset[str]:
         """What the target owns as well: a ReplicaSet can be scaled without its Deployment."""
-        return frozenset(hold_key(Rule.STOPPED, obj.key) for obj in seen.objects)
+        if not _eased(ask):
+            return frozenset(hold_key(Rule.STOPPED, obj.key) for obj in seen.objects)
+        frozen = {hold_key(Rule.STOPPED, obj.key) for obj in seen.objects if obj.resource == HPAS}
+        return frozenset(frozen | _limits(seen, ask))
+
+    def stands(self, change: Change, obj: Obj, ask: Ask) -> bool:
+        """Let in, it may have fewer pods than it is let, and in full as many as its owners like."""
+        record = ask.record
+        if record is None or not _eased(ask) or record.state not in _IN_FORCE:
+            return all_in_place(change.fields, obj.json)
+        most = record.eased is ReleaseStage.PROBATION
+        replicas = lookup(obj.json, _REPLICAS) or 0
+        return all(
+            (not most or replicas <= (field.after or 0))
+            if field.path == _REPLICAS
+            else all_in_place((field,), obj.json)
+            for field in change.fields
+        )
+
+    def eases(
+        self,
+        changes: tuple[Change, ...],
+        ask: Ask,
+        leniency: Leniency,
+    ) -> tuple[Change, ...] | None:
+        """A DaemonSet runs on its nodes or on none. Autoscalers stay frozen until all of it is given back."""
+        if ask.target.kind == DAEMONSETS.kind:
+            return None
+        return tuple(_with_replicas(change, leniency.count, Rule.KEPT) for change in changes)
+
+    def tightens(self, changes: tuple[Change, ...]) -> tuple[Change, ...]:
+        return tuple(_with_replicas(change, lambda _: 0, Rule.STOPPED) for change in changes)
+
+
+def _eased(ask: Ask) -> bool:
+    return ask.record is not None and ask.record.eased in {ReleaseStage.PROBATION, ReleaseStage.FULL}
+
+
+def _with_replicas(change: Change, count: Callable[[int], int], rule: Rule) -> Change:
+    """The change of the workload with another count; of what else was changed, as it is."""
+    if not any(field.path == _REPLICAS for field in change.fields):
+        return change
+    fields = tuple(
+        field.model_copy(update={"after": count(field.before or 0)}) if field.path == _REPLICAS else field
+        for field in change.fields
+    )
+    return change.model_copy(update={"fields": fields, "rule": rule})
+
+
+def _limits(seen: Observation, ask: Ask) -> set[str]:
+    record = ask.record
+    if record is None or record.eased is not ReleaseStage.PROBATION or seen.target is None:
+        return set()
+    return {
+        hold_key(Rule.LIMITED, limit_of(seen.target.key, field.after or 0))
+        for change in ask.changes
+        for field in change.fields
+        if field.path == _REPLICAS
+    }
+
+
+def _let_in(workload: Obj) -> Judgement:
+    return Judgement(Verdict.EFFECTIVE, "LetIn", f"replicas {workload.spec.replicas or 0}")
 
 
 async def _autoscalers(kube: Kube, workload: Obj, namespace: str) -> tuple[Obj, ...]:

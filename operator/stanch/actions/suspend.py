@@ -15,7 +15,17 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from stanch.actions.objects import LabelSelector, Meta, Obj, Pod
-from stanch.actions.protocol import Ask, Edit, Intent, Judgement, Observation, Plain, Refusal, Verdict
+from stanch.actions.protocol import (
+    Ask,
+    Edit,
+    Intent,
+    Judgement,
+    Leniency,
+    Observation,
+    Plain,
+    Refusal,
+    Verdict,
+)
 from stanch.api.v1alpha1.base import ApiModel
 from stanch.kube.resources import CRONJOBS, JOBS, PODS, ObjectRef
 from stanch.plans.changes import all_in_place, field_change, lookup, pointer
@@ -147,6 +157,14 @@ class Suspend(Plain):
 
     def ends_pods(self, member: StepMember) -> bool:  # noqa: ARG002 - the protocol's
         return True
+
+    def eases(
+        self,
+        changes: tuple[Change, ...],  # noqa: ARG002 - the protocol's
+        ask: Ask,  # noqa: ARG002 - the protocol's
+        leniency: Leniency,  # noqa: ARG002 - the protocol's
+    ) -> None:
+        """A Job runs or does not: on probation it runs."""
 
     def stands(self, change: Change, obj: Obj, ask: Ask) -> bool:  # noqa: ARG002 - the protocol's
         """A Job that has ended is left as it is."""

@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
 
 def join(held: Held, wanted: Held) -> dict[str, HeldEntry]:
-    """`held` with the wanted entries; what others hold already is held by one more."""
+    """`held` with the wanted entries; what others hold already is held by one more.
+
+    What was being given back is so no more when it is wanted by the one that gave it back.
+    """
     joined = dict(held)
     for key, entry in wanted.items():
         standing = joined.get(key)
@@ -21,7 +24,10 @@ def join(held: Held, wanted: Held) -> dict[str, HeldEntry]:
             continue
         names = (*standing.incidents, *(name for name in entry.incidents if name not in standing.incidents))
         joined[key] = replace(
-            standing, incidents=names, holders={**dict(entry.holders), **dict(standing.holders)}
+            standing,
+            incidents=names,
+            holders={**dict(entry.holders), **dict(standing.holders)},
+            giving_back=None if standing.giving_back in entry.incidents else standing.giving_back,
         )
     return joined
 

@@ -83,7 +83,7 @@ def _go_on(  # noqa: PLR0913, PLR0917 - what was found, and what the decision is
 ) -> Decision:
     if FINALIZER not in facts.incident.metadata.finalizers:
         return Decision(acts=(AddFinalizer(),))
-    keys = {item.id: _keys(facts, item, step, now) for item, step in zip(items, progress, strict=True)}
+    keys = {item.id: keys_of(facts, item, step, now) for item, step in zip(items, progress, strict=True)}
     mine = _standing(facts)
     hold_stands = all(one <= mine for one in keys.values())
     told = tell(
@@ -103,7 +103,7 @@ def _go_on(  # noqa: PLR0913, PLR0917 - what was found, and what the decision is
     wrong = too_large(facts.incident, told)
     if wrong:
         return _reject(facts, wrong, (), None, now)
-    acts: list[Act] = [] if hold_stands else [EnsureHold(_wanted_hold(facts, keys.values(), now))]
+    acts: list[Act] = [] if hold_stands else [EnsureHold(wanted_hold(facts, keys.values(), now))]
     waits = [_putting_right_waits(step, now) for step in progress]
     acts += [act for step, wait in zip(progress, waits, strict=True) if wait <= 0 for act in step.changing]
     acts += [act for step in progress for act in step.acts]
@@ -181,16 +181,19 @@ def _plan(facts: Facts, items: Sequence[Item], progress: Sequence[Progress]) -> 
 
 def _standing(facts: Facts) -> frozenset[str]:
     """What is denied for this incident as long as it wants it denied."""
-    return frozenset(holds.held_by(facts.held, facts.name)) if facts.holding else frozenset()
+    ours = holds.held_by(facts.held, facts.name).items()
+    # What a release that failed was about to give back is not held again yet.
+    standing = (key for key, entry in ours if entry.giving_back is None)
+    return frozenset(standing) if facts.holding else frozenset()
 
 
-def _wanted_hold(facts: Facts, keys: Iterable[frozenset[str]], now: datetime) -> Held:
+def wanted_hold(facts: Facts, keys: Iterable[frozenset[str]], now: datetime) -> Held:
     spec = facts.incident.spec
     new = HeldEntry.of(facts.name, f"{spec.severity}, {spec.category}", now)
     return {key: new for one in keys for key in sorted(one)} | holds.held_by(facts.held, facts.name)
 
 
-def _keys(facts: Facts, item: Item, step: Progress, now: datetime) -> frozenset[str]:
+def keys_of(facts: Facts, item: Item, step: Progress, now: datetime) -> frozenset[str]:
     """How the hold names what a step wants denied.
 
     A step that waits has stopped nothing yet, and the one before it may have to start pods, of the version

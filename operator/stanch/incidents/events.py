@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from stanch.api.v1alpha1.base import API_VERSION
-from stanch.api.v1alpha1.status import AIIncidentStatus, Phase, StepState
+from stanch.api.v1alpha1.recovery import ReleaseStage
+from stanch.api.v1alpha1.status import AIIncidentStatus, AskedBy, Phase, StepState
 from stanch.status import conditions
 from stanch.status.text import contested_line
 
@@ -57,6 +58,7 @@ def notes(old: AIIncidentStatus, new: AIIncidentStatus) -> list[Note]:
     if new.contested and new.contested != old.contested:
         told.append(Note("Warning", "Contested", contested_line(new.contested)))
     told += _approval(old, new)
+    told += _release(old, new)
     held = conditions.find(new.conditions, conditions.HELD)
     was_held = conditions.find(old.conditions, conditions.HELD)
     if (
@@ -80,6 +82,27 @@ def _approval(old: AIIncidentStatus, new: AIIncidentStatus) -> list[Note]:
     if before is not None and (before.reason, before.message) == (said.reason, said.message):
         return []
     return [Note("Normal" if said.status == "True" else "Warning", said.reason, said.message)]
+
+
+def _release(old: AIIncidentStatus, new: AIIncidentStatus) -> list[Note]:
+    """Each stage of a release once; how it ended well, the phase tells."""
+    now, before = new.release, old.release
+    if now is None or (before is not None and (before.stage, before.attempt) == (now.stage, now.attempt)):
+        return []
+    match now.stage:
+        case ReleaseStage.FAILED:
+            return [Note("Warning", "ReleaseFailed", f"contained again: {now.message}")]
+        case ReleaseStage.PASSED:
+            return []
+        case ReleaseStage.PROBATION | ReleaseStage.FULL:
+            asked = "the policy" if now.asked_by is AskedBy.POLICY else "a person"
+            return [
+                Note(
+                    "Normal",
+                    f"Release{now.stage}",
+                    f"attempt {now.attempt}, asked for by {asked}: checks follow",
+                )
+            ]
 
 
 def event(incident: AIIncident, note: Note, version: str, now: datetime) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from stanch.actions.protocol import Ask
 from stanch.actions.registry import ACTIONS
 from stanch.api.schema import seconds
 from stanch.api.v1alpha1.incident import AIIncident, DeletionPolicy, DesiredState, Mode, Target
+from stanch.api.v1alpha1.recovery import ReleaseStage
 from stanch.api.v1alpha1.status import Phase, StepState
 from stanch.api.v1alpha1.steps import CollectEvidence, Step, StepMember, default_steps
 from stanch.holds import entries
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from stanch.actions.protocol import Doomed, Errand, Intent, Observation
     from stanch.api.v1alpha1.hold import Held, HeldEntry
     from stanch.api.v1alpha1.incident import AIIncidentSpec, PolicyRef
+    from stanch.api.v1alpha1.isolation import AllowedPeer
     from stanch.api.v1alpha1.status import (
         AIIncidentStatus,
         Change,
@@ -34,7 +36,9 @@ if TYPE_CHECKING:
     )
     from stanch.incidents.census import Containment
     from stanch.incidents.signalled import Note
+    from stanch.api.v1alpha1.recovery import Check
     from stanch.kube.resources import ObjectRef
+    from stanch.verification.reading import Reading, Subject
 
 Json = dict[str, Any]
 _FIRST = "evidence"
@@ -123,6 +127,10 @@ class Facts:
     """An older open incident of the namespace with the same dedupKey."""
     proof: HoldProof = field(default_factory=HoldProof)
     contests: tuple[Contest, ...] = ()
+    readings: Mapping[str, Reading] = field(default_factory=dict)
+    """What checks of the release's stage said, by name, not told yet."""
+    measuring: frozenset[str] = frozenset()
+    """The checks that are being looked at now."""
     signals: tuple[Note, ...] = ()
     """Reports of the alerts that the incident stands for, not told yet."""
     problem: str = ""
@@ -214,6 +222,14 @@ class RunErrand:
     errand: Errand
 
 
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """Begin to look at these checks; what they say comes with a later look at the incident."""
+
+    subject: Subject
+    checks: tuple[Check, ...]
+
+
 Act = (
     AddFinalizer
     | RemoveFinalizer
@@ -226,6 +242,7 @@ Act = (
     | Delete
     | EndPods
     | RunErrand
+    | Measure
 )
 
 
@@ -279,7 +296,16 @@ def ask(  # noqa: PLR0913, PLR0917 - what an Ask is made of
         record=record,
         changes=changes,
         condemned=entries.condemned(held),
+        peers=_let_in(incident),
     )
+
+
+def _let_in(incident: AIIncident) -> tuple[AllowedPeer, ...]:
+    """For whom the policy lifts isolation while the workload is on probation."""
+    release, plan = incident.status.release, incident.status.plan
+    if release is None or release.stage is not ReleaseStage.PROBATION or plan is None or plan.policy is None:
+        return ()
+    return plan.policy.release.probation.peers if plan.policy.release else ()
 
 
 def settled(incident: AIIncident) -> bool:

@@ -8,6 +8,7 @@ from enum import Enum, auto
 
 from stanch.actions.protocol import BEHIND, Action, Ask, Errand, Judgement, Observation, Refusal, Verdict
 from stanch.api.v1alpha1.incident import Severity
+from stanch.api.v1alpha1.recovery import ReleaseStage
 from stanch.api.v1alpha1.status import Change, ObjectReference, Phase, StepState, StepStatus
 from stanch.api.v1alpha1.steps import OnFailure
 from stanch.incidents.contest import came_undone, slipped_through
@@ -18,6 +19,8 @@ from stanch.status.conditions import CONTESTED
 
 _LONGEST = 1000
 _CONTEST_MEMORY = timedelta(minutes=10)
+_AGAIN = ReleaseStage.FAILED
+"""Being contained again after a release that failed."""
 FAILED = {StepState.INEFFECTIVE, StepState.REFUSED}
 
 
@@ -81,7 +84,7 @@ def advance(item: Item, action: Action, facts: Facts, now: datetime, turn: Turn 
     if entry.state is StepState.PLANNED:
         entry = _recorded(entry, diff, action.condemns(seen, ask), now)
     entry = entry.model_copy(update={"changes": recorded.changes, **facts.errands.get(item.id, {})})
-    if turn is not Turn.OPEN and entry.state not in BEGUN and entry.contested_at is None:
+    if turn is not Turn.OPEN and not _was_in_force(entry):
         return Progress(_not_yet(entry, turn), diff, waits=True)
     begins = waits(entry)
     if begins:
@@ -90,6 +93,11 @@ def advance(item: Item, action: Action, facts: Facts, now: datetime, turn: Turn 
     progress = _pursue(item, action, seen, ask, known, _told(entry, facts))
     progress = replace(progress, diff=diff, begins=begins)
     return _fell_short(progress, recorded.refusal) if recorded.refusal else progress
+
+
+def _was_in_force(entry: StepStatus) -> bool:
+    """What has stopped something once does so again at once, before steps that wait for others."""
+    return entry.state in BEGUN or entry.contested_at is not None or entry.eased is not None
 
 
 def _recorded(
@@ -189,6 +197,7 @@ def _judged(item: Item, entry: StepStatus, judgement: Judgement, now: datetime) 
             "message": message[:_LONGEST],
             "applied_at": applied_at,
             "effective_at": (entry.effective_at or now) if state is StepState.EFFECTIVE else None,
+            "eased": None if state is StepState.EFFECTIVE and entry.eased is _AGAIN else entry.eased,
         }
     )
 

@@ -146,7 +146,7 @@ def _attempt(item: Item, entry: StepStatus, intent: Intent, ask: Ask, facts: Fac
 
 
 def _written(entry: StepStatus) -> bool:
-    return entry.state in BEGUN or entry.contested_at is not None
+    return entry.state in BEGUN or entry.contested_at is not None or entry.eased is not None
 
 
 def waits(entry: StepStatus) -> bool:

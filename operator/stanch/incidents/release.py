@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 from stanch.actions.protocol import Observation
 from stanch.actions.registry import ACTIONS
 from stanch.api.v1alpha1.incident import FINALIZER, AIIncident, DesiredState
+from stanch.api.v1alpha1.recovery import ReleaseStage
 from stanch.api.v1alpha1.status import (
+    GIVEN_BACK,
     AIIncidentStatus,
     Change,
     ChangeType,
@@ -51,9 +53,15 @@ def wanted(incident: AIIncident) -> bool:
     return (
         incident.metadata.deletion_timestamp is not None
         or incident.spec.desired_state is DesiredState.RELEASED
-        or incident.status.phase in (Phase.RELEASING, Phase.RELEASED)
+        or incident.status.phase is Phase.RELEASING
+        or incident.status.phase in GIVEN_BACK
         or gave_up(incident)
     )
+
+
+def _proven(incident: AIIncident) -> bool:
+    standing = incident.status.release
+    return standing is not None and standing.stage is ReleaseStage.PASSED
 
 
 def unfinished(incident: AIIncident) -> bool:
@@ -72,7 +80,7 @@ def decide(facts: Facts, now: datetime) -> Decision:
     if any(entry.giving_back != facts.name for entry in ours.values()):
         return Decision(_status(facts, incident.status.steps, now), (GiveBackHold(facts.ghosts, kept),))
     items = {item.id: item for item in items_of(incident)}
-    outcomes = [_give_back(facts, items.get(step.id), step, now) for step in reversed(incident.status.steps)]
+    outcomes = [give_back(facts, items.get(step.id), step, now) for step in reversed(incident.status.steps)]
     steps = tuple(outcome.entry for outcome in reversed(outcomes))
     acts = tuple(act for outcome in outcomes for act in outcome.acts)
     if acts:
@@ -123,7 +131,7 @@ def _nothing_to_undo(step: StepStatus) -> StepStatus:
     return step.model_copy(update={"state": StepState.UNDONE, "reason": reason})
 
 
-def _give_back(facts: Facts, item: Item | None, step: StepStatus, now: datetime) -> Outcome:
+def give_back(facts: Facts, item: Item | None, step: StepStatus, now: datetime) -> Outcome:
     if step.state in DONE or not step.changes:
         return Outcome(_nothing_to_undo(step))
     known = item if item is not None and item.action in ACTIONS else None
@@ -212,7 +220,12 @@ def _end(facts: Facts, steps: tuple[StepStatus, ...], kept: frozenset[str], now:
     told = Told(
         steps=steps,
         plan=facts.incident.status.plan,
-        course=Course(releasing=True, hold_gone=True),
+        course=Course(
+            releasing=True,
+            hold_gone=True,
+            proven=_proven(facts.incident),
+            resolved=facts.incident.spec.resolution is not None,
+        ),
         contests=facts.contests,
     )
     # What outlasts the release is lifted by deleting the incident: until then the finalizer stands.

@@ -8,17 +8,20 @@ from typing import TYPE_CHECKING
 
 from stanch.api.v1alpha1.status import (
     AIIncidentStatus,
+    GIVEN_BACK,
     Contested,
     Phase,
     PlanStatus,
+    ReleaseStatus,
     StepState,
     StepStatus,
     TimelineEntry,
     Timestamps,
+    VerificationStatus,
 )
 from stanch.api.v1alpha1.steps import CollectEvidence
 from stanch.holds.canary import Proof
-from stanch.incidents import signalled
+from stanch.incidents import signalled, staging
 from stanch.incidents.gate import Gate, stands
 from stanch.status import conditions
 from stanch.status.conditions import Say
@@ -26,6 +29,7 @@ from stanch.status.phase import Course, phase_of
 from stanch.status.text import contested_line, span, summary, target_line
 
 if TYPE_CHECKING:
+    from stanch.api.v1alpha1.evidence import EvidenceRecord
     from stanch.incidents.facts import Contest, Facts
 
 _TIMELINE = 100
@@ -33,7 +37,7 @@ _JUST_CREATED = timedelta(seconds=2)
 _CONTAINING = {Phase.CONTAINED, Phase.PARTIALLY_CONTAINED}
 _BEGUN = {Phase.CONTAINING, Phase.CONTAINMENT_FAILED, *_CONTAINING}
 _WORKING = {Phase.CONTAINING, Phase.RELEASING, Phase.AWAITING_APPROVAL}
-_AS_ASKED = {Phase.CONTAINED, Phase.RELEASED, Phase.DETECTED, Phase.DUPLICATE}
+_AS_ASKED = {Phase.CONTAINED, Phase.DETECTED, Phase.DUPLICATE} | GIVEN_BACK
 _UNTOUCHED = {Phase.REJECTED, Phase.DUPLICATE, Phase.DETECTED, Phase.AWAITING_APPROVAL}
 _STUCK = {Phase.CONTAINMENT_FAILED, Phase.REJECTED}
 
@@ -51,6 +55,10 @@ class Told:
     reason: str = ""
     gate: Gate | None = None
     """None: as it stands in the status."""
+    release: ReleaseStatus | None = None
+    """None: as it stands in the status."""
+    verification: VerificationStatus | None = None
+    """None: as it stands in the status."""
 
 
 def tell(facts: Facts, told: Told, now: datetime) -> AIIncidentStatus:
@@ -60,7 +68,9 @@ def tell(facts: Facts, told: Told, now: datetime) -> AIIncidentStatus:
     held = _held(facts, told, phase)
     gate = told.gate or stands(old)
     timestamps = _timestamps(facts, phase, gate, now)
+    release, verification = told.release or old.release, told.verification or old.verification
     said = _said(told, phase, held, contested, facts.problem, gate)
+    said += staging.says(facts.incident, phase, release, verification)
     generation = facts.incident.metadata.generation
     signals, heard = signalled.fold(old.signals, facts.signals)
     entries = [*heard, *_timeline(old, told, phase, now)]
@@ -68,26 +78,43 @@ def tell(facts: Facts, told: Told, now: datetime) -> AIIncidentStatus:
         observed_generation=generation,
         phase=phase,
         target=target_line(facts.incident.spec.targets),
-        summary=summary(
-            facts.incident,
-            phase,
-            told.steps,
-            held=held.status == "True",
-            problem=told.problem or held.message,
-            refused=facts.problem,
-            plan=told.plan,
-        ),
+        summary=(
+            summary(
+                facts.incident,
+                phase,
+                told.steps,
+                held=held.status == "True",
+                problem=told.problem or held.message,
+                refused=facts.problem,
+                plan=told.plan,
+            )
+            + staging.addition(facts.incident, phase, release, verification)
+        )[:2048],
         contained_in=_contained_in(timestamps),
         conditions=conditions.merge(old.conditions, said, generation, now),
         plan=told.plan,
         steps=told.steps,
         contested=contested,
         approval=gate.approval,
+        release=release,
+        verification=verification,
         signals=signals,
-        evidence=tuple(step.evidence for step in told.steps if step.evidence is not None)[:20],
+        evidence=_evidence_records(old, told.steps, verification),
         timestamps=timestamps,
         timeline=(*old.timeline, *entries)[-_TIMELINE:],
     )
+
+
+def _evidence_records(
+    old: AIIncidentStatus, steps: tuple[StepStatus, ...], verification: VerificationStatus | None
+) -> tuple[EvidenceRecord, ...]:
+    """All there are, oldest first: what checks of an earlier stage kept is in the status alone."""
+    found = [
+        *(step.evidence for step in steps),
+        *old.evidence,
+        *(check.evidence for check in (verification.checks if verification else ())),
+    ]
+    return tuple({one.location: one for one in found if one is not None}.values())[-20:]
 
 
 def _contested(old: Contested | None, contests: tuple[Contest, ...]) -> Contested | None:
@@ -106,7 +133,8 @@ def _held(facts: Facts, told: Told, phase: Phase) -> Say:
     untouched = not any(step.changes or step.condemned for step in told.steps)
     if phase in _UNTOUCHED or (told.hold_stands and untouched):
         return Say(conditions.HELD, "False", "NothingToHold", "nothing was changed")
-    if phase in (Phase.RELEASING, Phase.RELEASED):
+    staged = staging.under_way(told.release)
+    if (phase is Phase.RELEASING and not staged) or phase in GIVEN_BACK:
         return Say(conditions.HELD, "False", "Released", "no longer denied by this incident")
     if not told.hold_stands:
         return Say(conditions.HELD, "False", "HoldPending", "the hold is not written yet")
@@ -125,7 +153,8 @@ def _held(facts: Facts, told: Told, phase: Phase) -> Say:
             "NotProven",
             f"the hold is written, but not yet seen to be enforced: {facts.proof.message}",
         )
-    return Say(conditions.HELD, "True", "DeniedAtAdmission", "what would undo the containment is denied")
+    what = "what is not given back yet stays so" if staged else "what would undo the containment is denied"
+    return Say(conditions.HELD, "True", "DeniedAtAdmission", what)
 
 
 def _said(  # noqa: PLR0913, PLR0917 - all that conditions tell of
@@ -139,8 +168,8 @@ def _said(  # noqa: PLR0913, PLR0917 - all that conditions tell of
     said = [accepted, *gate.says, _contained(told, phase), held, *_evidence(told.steps)]
     if contested is not None:
         said.append(Say(conditions.CONTESTED, "True", "TriedToUndo", contested_line(contested)))
-    if told.course.releasing:
-        released = phase is Phase.RELEASED
+    if told.course.releasing and not staging.under_way(told.release):
+        released = phase in GIVEN_BACK
         said.append(
             Say(
                 conditions.RELEASED,
@@ -218,7 +247,9 @@ def _timestamps(facts: Facts, phase: Phase, gate: Gate, now: datetime) -> Timest
             "approved": gate.approval.at if gate.approval and not gate.waits else old.approved,
             "begun": old.begun or (now if phase in _BEGUN else None),
             "contained": old.contained or (now if phase in _CONTAINING else None),
-            "released": old.released or (now if phase is Phase.RELEASED else None),
+            "released": old.released or (now if phase in GIVEN_BACK else None),
+            "recovered": old.recovered or (now if phase is Phase.RECOVERED else None),
+            "closed": old.closed or (now if phase is Phase.CLOSED else None),
         }
     )
 

@@ -35,7 +35,7 @@ def way_back(facts: Facts, step: StepStatus, change: Change, *, restores: bool, 
     ref = ref_of(change.object, namespace)
     what = f"{change.object.kind} {change.object.name}"
     entry = facts.held.get(hold_key(change.rule, key_of(ref, namespace)))
-    if entry is not None and entry.giving_back != facts.name:
+    if entry is not None and entry.giving_back != facts.name and set(entry.incidents) - {facts.name}:
         return _while_held(facts, step, change, seen, entry=entry, restores=restores)
     match change.type:
         case ChangeType.UPDATE if discards:

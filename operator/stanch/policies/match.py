@@ -66,6 +66,8 @@ class Choice:
                 generation=policy.metadata.generation,
                 dry_run=policy.spec.mode is Mode.DRY_RUN,
                 steps=policy.spec.steps,
+                verification=policy.spec.verification,
+                release=policy.spec.release,
             ),
             policy,
         )

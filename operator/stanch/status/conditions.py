@@ -22,6 +22,7 @@ EVIDENCE_COLLECTED = "EvidenceCollected"
 CONTAINED = "Contained"
 HELD = "Held"
 CONTESTED = "Contested"
+VERIFIED = "Verified"
 RELEASED = "Released"
 READY = "Ready"
 RECONCILING = "Reconciling"
@@ -35,6 +36,7 @@ TYPES = {
     CONTAINED: "every required step is seen to be effective",
     HELD: "admission denies what would undo the containment",
     CONTESTED: "somebody or something tried to undo the containment",
+    VERIFIED: "recovery is proven: every check passed on probation and in full",
     RELEASED: "what was changed has been given back",
     READY: "the incident is in the state its spec asks for",
     RECONCILING: "Stanch is working on it",

@@ -31,12 +31,16 @@ class Course:
     dry_run: bool = False
     releasing: bool = False
     hold_gone: bool = False
+    proven: bool = False
+    """Whether recovery was shown, stage by stage."""
+    resolved: bool = False
+    """Whether people wrote down what was learnt."""
 
 
 def phase_of(steps: Sequence[StepStatus], course: Course) -> Phase:
     if course.releasing:
         given_back = all(step.state in _GIVEN_BACK for step in steps)
-        return Phase.RELEASED if given_back and course.hold_gone else Phase.RELEASING
+        return _given_back(course) if given_back and course.hold_gone else Phase.RELEASING
     untouched = _untouched(course)
     if untouched is not None or not steps:
         return untouched or Phase.DETECTED
@@ -45,6 +49,12 @@ def phase_of(steps: Sequence[StepStatus], course: Course) -> Phase:
     if not all(step.state is StepState.EFFECTIVE or step.state in _FAILED for step in steps):
         return Phase.CONTAINING
     return _settled(steps)
+
+
+def _given_back(course: Course) -> Phase:
+    if course.resolved:
+        return Phase.CLOSED
+    return Phase.RECOVERED if course.proven else Phase.RELEASED
 
 
 def _untouched(course: Course) -> Phase | None:

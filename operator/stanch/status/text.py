@@ -83,6 +83,8 @@ def summary(  # noqa: PLR0913 - all that a line about an incident may have to te
         Phase.REJECTED: f"rejected, nothing was changed: {problem}",
         Phase.RELEASING: f"giving back {names}",
         Phase.RELEASED: f"given back: {_given_back(steps)}",
+        Phase.RECOVERED: f"recovered, every check passed; given back: {_given_back(steps)}",
+        Phase.CLOSED: f"closed; given back: {_given_back(steps)}",
     }.get(phase, "")
     if refused:
         text += f"; refused, tried again: {refused}"

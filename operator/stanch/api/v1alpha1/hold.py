@@ -25,6 +25,7 @@ class Rule(StrEnum):
 
     STOPPED = "Stopped"
     KEPT = "Kept"
+    LIMITED = "Limited"
     SEALED = "Sealed"
     ABSENT = "Absent"
     CONDEMNED = "Condemned"
@@ -33,6 +34,11 @@ class Rule(StrEnum):
 def hold_key(rule: Rule, what: str) -> str:
     """`Stopped apps/deployments/llm-chat`: one entry of a hold. `what` is the object, or the version."""
     return f"{rule} {what}"
+
+
+def limit_of(what: str, replicas: int) -> str:
+    """What a `Limited` entry names: `apps/deployments/llm-chat=1`, beside one that keeps the object."""
+    return f"{what}={replicas}"
 
 
 class Holder(ApiModel):
@@ -124,7 +130,13 @@ class ContainmentHoldSpec(ApiModel):
             shared={key: entry.incidents for key, entry in held.items() if len(entry.incidents) > 1},
             giving_back={key: entry.giving_back for key, entry in held.items() if entry.giving_back},
             incidents=holders,
-            objects=_shortened([key.split(" ", 1)[1].split("/", 1)[-1] for key in held]),
+            objects=_shortened(
+                [
+                    key.split(" ", 1)[1].split("/", 1)[-1]
+                    for key in held
+                    if not key.startswith(f"{Rule.LIMITED} ")
+                ]
+            ),
             names=_shortened([incident for entry in held.values() for incident in entry.incidents]),
             since=min((holder.since for holder in holders.values()), default=None),
         )
