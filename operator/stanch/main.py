@@ -24,11 +24,11 @@ from stanch.leader.election import Elector
 from stanch.observability.metrics import Metrics
 from stanch.observability.server import Health, Servers
 from stanch.policies.reconcile import PolicyReconciler
+from stanch.prometheus.client import PromClient
 from stanch.queue import Key, WorkQueue
 from stanch.signals.alertmanager.receiver import AlertReceiver
 from stanch.signals.board import Board
 from stanch.signals.intake.intake import SignalIntake
-from stanch.signals.prometheus.client import PromClient
 from stanch.signals.prometheus.poller import Poller
 from stanch.sweep import sweep, sweep_policies
 

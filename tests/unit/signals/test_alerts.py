@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stanch.api.v1alpha1.policy import AlertTrigger, TriggerState
+from stanch.prometheus.samples import QueryFailed, Reason, Sample
 from stanch.signals.prometheus.alerts import NONE, Alerts, evaluate, fingerprint, standing
-from stanch.signals.prometheus.samples import QueryFailed, Reason, Sample
 from stanch.signals.prometheus.triggers import Moment
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

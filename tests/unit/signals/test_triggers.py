@@ -9,8 +9,8 @@ import pytest
 
 from stanch.api.v1alpha1.policy import PrometheusTrigger, TriggerState
 from stanch.kube.resources import CLUSTERCONTAINMENTPOLICIES, CONTAINMENTPOLICIES, ObjectRef
+from stanch.prometheus.samples import QueryFailed, Reason, Sample
 from stanch.signals.model import Signal, TriggerRef
-from stanch.signals.prometheus.samples import QueryFailed, Reason, Sample
 from stanch.signals.prometheus.triggers import (
     NOTHING,
     OUTAGE_SECONDS,

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from stanch.api.v1alpha1.policy import PrometheusTrigger, TriggerState
 from stanch.kube.resources import CONTAINMENTPOLICIES, ObjectRef
+from stanch.prometheus.samples import QueryFailed, Reason, Sample
 from stanch.signals.model import Signal, TriggerRef
-from stanch.signals.prometheus.samples import QueryFailed, Reason, Sample
 from stanch.signals.prometheus.triggers import NOTHING, Evaluated, Heard, Moment, Rule, evaluate
 
 REF = TriggerRef(ObjectRef(CONTAINMENTPOLICIES, "chat", "guard"), "drift")

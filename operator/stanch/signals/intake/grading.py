@@ -9,8 +9,8 @@ from stanch.api.v1alpha1.incident import Severity
 from stanch.api.v1alpha1.policy import ContainmentPolicy, Silenced
 from stanch.policies.choose import ref_of
 from stanch.policies.match import best, named, serves, terms, unmet
+from stanch.prometheus.matchers import Unreadable, matchers_of, matches_all
 from stanch.signals.intake.declined import Declined, ignored, refused
-from stanch.signals.intake.matchers import Unreadable, matchers_of, matches_all
 from stanch.signals.model import TriggerRef
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from stanch.api.v1alpha1.policy import Trigger
     from stanch.policies.match import Policy, Workload
-    from stanch.signals.intake.matchers import Matcher
+    from stanch.prometheus.matchers import Matcher
     from stanch.signals.model import Signal
 
 _GRAVEST_FIRST = list(Severity)

@@ -16,15 +16,15 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from stanch.api.v1alpha1.policy import TriggerState
+from stanch.prometheus.samples import Labels, QueryFailed
 from stanch.signals.model import Signal
-from stanch.signals.prometheus.samples import Labels, QueryFailed
 from stanch.signals.prometheus.triggers import OUTAGE_SECONDS, Standing, absent_metrics
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from stanch.api.v1alpha1.policy import AlertTrigger
-    from stanch.signals.prometheus.samples import Samples
+    from stanch.prometheus.samples import Samples
     from stanch.signals.prometheus.triggers import Moment
 
 FIRING = 'ALERTS{alertstate="firing"}'

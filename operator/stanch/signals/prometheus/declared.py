@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from stanch.prometheus.samples import MOST_SERIES, QueryFailed, Reason
 from stanch.signals.model import Speaker, TriggerRef
 from stanch.signals.prometheus import alerts
 from stanch.signals.prometheus.alerts import Alerts
-from stanch.signals.prometheus.samples import MOST_SERIES, QueryFailed, Reason
 from stanch.signals.prometheus.triggers import Heard
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from stanch.api.v1alpha1.policy import Trigger
     from stanch.kube.resources import ObjectRef
     from stanch.policies.match import Policy
-    from stanch.signals.prometheus.samples import Samples
+    from stanch.prometheus.samples import Samples
 
     Answers = Mapping[str, Samples | QueryFailed]
 

@@ -21,12 +21,12 @@ from stanch.errors import StanchError
 from stanch.kube.resources import CLUSTERCONTAINMENTPOLICIES, CONTAINMENTPOLICIES
 from stanch.policies.choose import parse, ref_of
 from stanch.policies.match import serves
-from stanch.signals.intake.matchers import problem
+from stanch.prometheus.matchers import problem
+from stanch.prometheus.samples import QueryFailed, Reason, timed_out
 from stanch.signals.model import Speaker
 from stanch.signals.prometheus import alerts, triggers
 from stanch.signals.prometheus.declared import NAME, absent, alerts_heard, heard, questions, triggers_of
 from stanch.signals.prometheus.outbox import Outbox
-from stanch.signals.prometheus.samples import QueryFailed, Reason, timed_out
 from stanch.signals.prometheus.triggers import Moment, Rule, Standing
 
 if TYPE_CHECKING:
@@ -36,10 +36,10 @@ if TYPE_CHECKING:
     from stanch.kube.client import Kube
     from stanch.kube.resources import ObjectRef
     from stanch.policies.match import Policy
+    from stanch.prometheus.samples import Samples
     from stanch.signals.board import Board
     from stanch.signals.model import Intake, Signal, TriggerRef
     from stanch.signals.prometheus.declared import Answers, Declared
-    from stanch.signals.prometheus.samples import Samples
 
 log = structlog.get_logger(__name__)
 

@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING, NamedTuple
 from stanch.api.schema import seconds
 from stanch.api.v1alpha1.policy import TriggerState
 from stanch.api.v1alpha1.scalars import Operator
+from stanch.prometheus.samples import Labels, QueryFailed, Verdict, verdict
 from stanch.signals.model import Signal
-from stanch.signals.prometheus.samples import Labels, QueryFailed, Verdict, verdict
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from stanch.api.v1alpha1.policy import PrometheusTrigger
+    from stanch.prometheus.samples import Sample, Samples
     from stanch.signals.model import TriggerRef
-    from stanch.signals.prometheus.samples import Sample, Samples
 
 OUTAGE_SECONDS = 3600.0
 """What fires is the same firing after so long without an answer, as in Prometheus: its

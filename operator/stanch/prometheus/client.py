@@ -28,7 +28,7 @@ from urllib3.exceptions import HTTPError
 from urllib3.exceptions import TimeoutError as BodyTimeout
 
 from stanch.errors import Rejected
-from stanch.signals.prometheus.samples import (
+from stanch.prometheus.samples import (
     MOST_SERIES,
     QueryFailed,
     Reason,
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from requests import PreparedRequest, Response
     from urllib3 import HTTPConnectionPool
 
-    from stanch.signals.prometheus.samples import Samples
+    from stanch.prometheus.samples import Samples
 
 AT_ONCE = 8
 MOST_BYTES = 8 * 1024 * 1024

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stanch.api.v1alpha1.scalars import Comparison, Operator
-from stanch.signals.prometheus.samples import (
+from stanch.prometheus.samples import (
     MOST_SERIES,
     QueryFailed,
     Reason,

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stanch.api.v1alpha1.policy import Trigger
-from stanch.signals.intake.matchers import (
+from stanch.prometheus.matchers import (
     LONGEST_VALUE,
     MOST_STATES,
     Unreadable,

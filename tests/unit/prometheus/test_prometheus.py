@@ -14,9 +14,9 @@ import pytest
 from sandbox.components import free_ports
 from sandbox.pki import Authority
 from stanch.errors import Rejected
-from stanch.signals.prometheus import client as client_module
-from stanch.signals.prometheus.client import PromClient
-from stanch.signals.prometheus.samples import QueryFailed, Reason, Sample
+from stanch.prometheus import client as client_module
+from stanch.prometheus.client import PromClient
+from stanch.prometheus.samples import QueryFailed, Reason, Sample
 from tests.unit.signals.fake_prometheus import answers, drips, floods, hangs, says, serving, vector
 
 if TYPE_CHECKING:
