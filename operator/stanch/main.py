@@ -85,6 +85,8 @@ class Services:
     metrics: Metrics
     enqueue: Callable[[Key], None]
     enqueue_policy: Callable[[ObjectRef], None]
+    prometheus: PromClient | None = None
+    """None: no check that asks it has an answer."""
 
 
 Build = Callable[[Services], Reconcile]
@@ -189,13 +191,16 @@ class Leadership:
             parallelism=POLICIES_AT_ONCE,
             on_error=metrics.count_error,
         )
-        self._engine = build(Services(settings, fenced, metrics, self._queue.add, self._policies.add))
+        prometheus = _prometheus(settings)
+        self._engine = build(
+            Services(settings, fenced, metrics, self._queue.add, self._policies.add, prometheus)
+        )
         self.intake = SignalIntake(fenced, settings, board, self._engine.signalled)
         self._poller = Poller(
             fenced,
             self.intake,
             board,
-            _prometheus(settings),
+            prometheus,
             every=settings.prometheus_interval_seconds,
             within=settings.prometheus_timeout_seconds,
         )

@@ -160,9 +160,9 @@ class Suspend(Plain):
 
     def eases(
         self,
-        changes: tuple[Change, ...],  # noqa: ARG002 - the protocol's
-        ask: Ask,  # noqa: ARG002 - the protocol's
-        leniency: Leniency,  # noqa: ARG002 - the protocol's
+        changes: tuple[Change, ...],
+        ask: Ask,
+        leniency: Leniency,
     ) -> None:
         """A Job runs or does not: on probation it runs."""
 

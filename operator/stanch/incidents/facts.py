@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from stanch.api.v1alpha1.hold import Held, HeldEntry
     from stanch.api.v1alpha1.incident import AIIncidentSpec, PolicyRef
     from stanch.api.v1alpha1.isolation import AllowedPeer
+    from stanch.api.v1alpha1.recovery import Check
     from stanch.api.v1alpha1.status import (
         AIIncidentStatus,
         Change,
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     )
     from stanch.incidents.census import Containment
     from stanch.incidents.signalled import Note
-    from stanch.api.v1alpha1.recovery import Check
     from stanch.kube.resources import ObjectRef
     from stanch.verification.reading import Reading, Subject
 

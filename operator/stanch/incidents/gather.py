@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from stanch.holds.keeper import HoldKeeper, Standing
     from stanch.incidents.signalled import Note
     from stanch.kube.client import Kube
+    from stanch.verification.reading import Reading
 
 _LOOKS = 3
 
@@ -55,6 +56,8 @@ async def gather(  # noqa: PLR0913 - what is read, and what this process remembe
     evidence: bool = False,
     capacity: bool = False,
     errands: Mapping[str, Mapping[str, Any]] | None = None,
+    readings: Mapping[str, Reading] | None = None,
+    measuring: frozenset[str] = frozenset(),
 ) -> Facts:
     """Raises StanchError when something cannot be read: nothing is decided on half a picture."""
     namespace = incident.metadata.namespace
@@ -70,6 +73,8 @@ async def gather(  # noqa: PLR0913 - what is read, and what this process remembe
         problem=problem,
         seen_at=seen_at,
         errands=errands or {},
+        readings=readings or {},
+        measuring=measuring,
         serving=await _serving(kube, choice, anyway=capacity),
         same_as="" if begun(incident) or wanted(incident) else same_as(incident, await read(kube, incident)),
     )

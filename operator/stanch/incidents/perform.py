@@ -19,6 +19,7 @@ from stanch.incidents.facts import (
     EnsureHold,
     Facts,
     GiveBackHold,
+    Measure,
     Patch,
     Preflight,
     RemoveFinalizer,
@@ -27,13 +28,16 @@ from stanch.incidents.facts import (
 )
 from stanch.incidents.preflight import try_out
 from stanch.kube.resources import AIINCIDENTS, PODS, ObjectRef
+from stanch.queue import Key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from stanch.actions.protocol import Observation, Tools
+    from stanch.api.v1alpha1.recovery import Check
     from stanch.holds.keeper import HoldKeeper
     from stanch.kube.client import Json, Kube
+    from stanch.verification.reading import Subject
 
 _ASK_AGAIN_SECONDS = 1.0
 
@@ -50,6 +54,7 @@ class Performer:
         *,
         doubt: Callable[[str], bool],
         tools: Tools,
+        measure: Callable[[Key, Subject, Sequence[Check]], None],
     ) -> None:
         self.kube = kube
         self.keeper = keeper
@@ -57,6 +62,7 @@ class Performer:
         self.body = body
         self.doubt = doubt
         self.tools = tools
+        self.measure = measure
         self.moved = False
 
     async def perform_all(self, acts: Sequence[Act]) -> None:
@@ -106,6 +112,14 @@ class Performer:
                 await self._create(act)
             case Delete():
                 await self._delete(act)
+            case Measure():
+                self._measure(act)
+
+    def _measure(self, act: Measure) -> None:
+        """Begun, not waited for: however long Prometheus takes, what is contained is looked after."""
+        self.measure(Key(self._namespace, self.facts.name), act.subject, act.checks)
+        names = frozenset(check.name for check in act.checks)
+        self.facts = replace(self.facts, measuring=self.facts.measuring | names)
 
     @property
     def _namespace(self) -> str:

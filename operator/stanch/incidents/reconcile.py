@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from stanch.actions.protocol import Tools
-from stanch.api.v1alpha1.incident import AIIncident
+from stanch.api.v1alpha1.incident import AIIncident, DesiredState
 from stanch.api.v1alpha1.status import AIIncidentStatus, Phase
 from stanch.errors import Conflict, NotFound, Rejected, StanchError
 from stanch.evidence.reading import Limits as EvidenceLimits
@@ -22,7 +22,7 @@ from stanch.evidence.store import StoreOptions, open_store
 from stanch.evidence.take import Collector
 from stanch.holds.canary import Canary
 from stanch.holds.keeper import HoldKeeper
-from stanch.incidents import containment, release, signalled
+from stanch.incidents import containment, release, signalled, stages
 from stanch.incidents.census import Census
 from stanch.incidents.events import event, notes
 from stanch.incidents.facts import Contest, Decision, Facts, Limits, RemoveFinalizer, begun
@@ -33,6 +33,7 @@ from stanch.incidents.perform import Performer
 from stanch.kube.resources import AIINCIDENTS, EVENTS, NETWORKPOLICIES, ObjectRef, Resource
 from stanch.policies.reconcile import concerned
 from stanch.queue import Key
+from stanch.verification.measure import Measurer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,6 +65,7 @@ class Reconciler:
     limits: Limits
     enqueue: Callable[[Key], None]
     tools: Tools
+    measurer: Measurer
     hints: Hints = field(default_factory=Hints)
     clock: Callable[[], datetime] = _utc_now
     tell_policy: Callable[[ObjectRef], None] | None = None
@@ -124,6 +126,7 @@ class Reconciler:
             if body is None:
                 self.hints.forget(key)
                 self.census.forget(key)
+                self.measurer.forget(key)
                 return None
             incident = AIIncident.parse(body)
             if _settled(incident):
@@ -145,6 +148,8 @@ class Reconciler:
                 evidence=self.limits.evidence,
                 capacity=self.limits.own.capacity_floor is not None,
                 errands=self.hints.errands(key),
+                readings=self.measurer.readings(key),
+                measuring=self.measurer.running(key),
             )
             self.hints.holds(key, facts.held)
             if facts.policy is not None and not begun(incident) and not self.census.complete:
@@ -187,12 +192,21 @@ class Reconciler:
             if decision.status is not None:
                 self.census.note(facts.incident.model_copy(update={"status": decision.status}))
                 body = await self._store(key, body, facts, decision.status, events)
-                facts = replace(facts, incident=AIIncident.parse(body), contests=(), signals=(), errands={})
+                self.measurer.taken(key, facts.readings)
+                facts = replace(
+                    facts, incident=AIIncident.parse(body), contests=(), signals=(), errands={}, readings={}
+                )
                 self.hints.brought(key, {})
             if not decision.acts:
                 return not decision.again, decision.look_again
             performer = Performer(
-                self.kube, self.keeper, facts, body, doubt=partial(self.hints.doubt, key), tools=self.tools
+                self.kube,
+                self.keeper,
+                facts,
+                body,
+                doubt=partial(self.hints.doubt, key),
+                tools=self.tools,
+                measure=self.measurer.begin,
             )
             await performer.perform_all(decision.acts)
             facts, body = replace(performer.facts, problem=""), performer.body
@@ -209,11 +223,24 @@ class Reconciler:
 
     def _decide(self, facts: Facts) -> Decision:
         now = self.clock()
-        if release.wanted(facts.incident):
-            return release.decide(facts, now)
+        match self._way(facts, now):
+            case stages.Way.AT_ONCE:
+                return release.decide(facts, now)
+            case stages.Way.STAGED:
+                return stages.decide(facts, now, self.limits)
+            case stages.Way.STAY:
+                pass
         if not begun(facts.incident):  # counted now: whatever was decided since they were gathered counts
             facts = replace(facts, containments=self.census.containments())
         return containment.decide(facts, now, self.limits)
+
+    def _way(self, facts: Facts, now: datetime) -> stages.Way:
+        """What others contain as well cannot be proven: it is passed on when asked for, and else stays."""
+        way = stages.way_of(facts.incident, now)
+        if way is not stages.Way.STAGED or stages.under_way(facts.incident) or not stages.shares(facts):
+            return way
+        asked = facts.incident.spec.desired_state is DesiredState.RELEASED
+        return stages.Way.AT_ONCE if asked else stages.Way.STAY
 
     async def _store(
         self, key: Key, body: Json, facts: Facts, status: AIIncidentStatus, events: list[Json]
@@ -262,6 +289,8 @@ class Reconciler:
         first = old.timestamps is None or old.timestamps.contained is None
         if times and times.contained and times.detected and first:
             self.metrics.detection_to_contained.observe((times.contained - times.detected).total_seconds())
+        if new.release is not None:
+            return  # what is effective once more says nothing of how long containing takes
         effective = {step.id for step in old.steps if step.effective_at}
         for step in new.steps:
             if step.effective_at and step.applied_at and step.id not in effective:
@@ -288,6 +317,13 @@ def _label(text: str) -> tuple[str, str]:
 def build(services: Services) -> Reconciler:
     settings = services.settings
     keeper = HoldKeeper(services.kube)
+    collector = Collector(
+        services.kube,
+        open_store(settings.evidence_url, StoreOptions.of(settings)) if settings.evidence_url else None,
+        EvidenceLimits.of(settings),
+        settings.identity,
+        _utc_now,
+    )
     return Reconciler(
         kube=services.kube,
         keeper=keeper,
@@ -315,15 +351,6 @@ def build(services: Services) -> Reconciler:
         ),
         enqueue=services.enqueue,
         tell_policy=services.enqueue_policy,
-        tools=Tools(
-            Collector(
-                services.kube,
-                open_store(settings.evidence_url, StoreOptions.of(settings))
-                if settings.evidence_url
-                else None,
-                EvidenceLimits.of(settings),
-                settings.identity,
-                _utc_now,
-            )
-        ),
+        tools=Tools(collector),
+        measurer=Measurer(services.kube, services.prometheus, collector, _utc_now, services.enqueue),
     )

@@ -78,15 +78,14 @@ def way_of(incident: AIIncident, now: datetime) -> Way:
     """
     status, spec = incident.status, incident.spec
     standing = status.release
-    under_way = standing is not None and standing.stage in UNDER_WAY
     if incident.metadata.deletion_timestamp is not None or status.phase in GIVEN_BACK:
         return Way.AT_ONCE
-    if status.phase is Phase.RELEASING and not under_way:
+    if status.phase is Phase.RELEASING and not under_way(incident):
         return Way.AT_ONCE
     asked = spec.desired_state is DesiredState.RELEASED
     if asked and spec.skip_verification:
         return Way.AT_ONCE
-    if under_way:
+    if under_way(incident):
         return Way.STAGED
     if standing is None and gave_up(incident):
         return Way.AT_ONCE
@@ -94,6 +93,11 @@ def way_of(incident: AIIncident, now: datetime) -> Way:
         return Way.STAGED if rules_of(incident) is not None and _was_contained(incident) else Way.AT_ONCE
     due = tries_at(incident)
     return Way.STAGED if due is not None and due <= now else Way.STAY
+
+
+def under_way(incident: AIIncident) -> bool:
+    standing = incident.status.release
+    return standing is not None and standing.stage in UNDER_WAY
 
 
 def rules_of(incident: AIIncident) -> Verification | None:
@@ -138,13 +142,13 @@ def decide(facts: Facts, now: datetime, limits: Limits) -> Decision:
     if why:
         return _fail(facts, standing, why, _standing_checks(facts), now)
     judged = judge(_standing_checks(facts), facts.readings, rules, began=standing.since, now=now)
-    outcome = judged.verification.outcome
+    outcome = judged.status.outcome
     if outcome is CheckOutcome.PASSED:
         further = standing.model_copy(update={"stage": _NEXT[standing.stage], "since": now})
         passed = further.stage is ReleaseStage.PASSED
-        return _turn(facts, further, judged.verification if passed else VerificationStatus(), now)
+        return _turn(facts, further, judged.status if passed else VerificationStatus(), now)
     if outcome in _FAILS:
-        return _fail(facts, standing, judged.verification.message, judged.verification, now)
+        return _fail(facts, standing, judged.status.message, judged.status, now)
     return _Stage(facts, standing, rules, judged, now).work(limits)
 
 
@@ -339,9 +343,9 @@ class _Stage:
         failed = next((one for one in steps if _fell_short(one)), None)
         if failed is not None:
             why = f"{failed.action} of {failed.target.name}: {failed.message or failed.reason}"
-            return _fail(self.facts, self.standing, why, self.judged.verification, self.now)
+            return _fail(self.facts, self.standing, why, self.judged.status, self.now)
         acts: list[Act] = [act for one in kept for act in (*one.progress.changing, *one.progress.acts)]
-        verification = self.judged.verification
+        verification = self.judged.status
         in_place = not acts and all(
             one.progress.entry.state in {StepState.EFFECTIVE, StepState.SKIPPED, *FAILED} for one in kept
         )
@@ -360,7 +364,9 @@ class _Stage:
             kept,
             tuple(acts),
             verification=verification,
-            look_again=min([*looks, self.judged.look_again or limits.rejudge_seconds, limits.rejudge_seconds]),
+            look_again=min(
+                [*looks, self.judged.look_again or limits.rejudge_seconds, limits.rejudge_seconds]
+            ),
         )
 
     def _kept(self) -> list[_Kept]:
@@ -415,7 +421,7 @@ class _Stage:
             hold_stands=True,
             contests=(*self.facts.contests, *(one for step in kept for one in step.progress.contests)),
             release=self.standing,
-            verification=verification or self.judged.verification,
+            verification=verification or self.judged.status,
         )
         return Decision(tell(self.facts, told, self.now), acts, look_again)
 
@@ -431,7 +437,7 @@ class _Stage:
             known_good=incident.spec.known_good,
             condemned=holds.condemned(self.facts.held)
             | frozenset(version for step in incident.status.steps for version in step.condemned),
-            since=self.judged.verification.since or self.now,
+            since=self.judged.status.since or self.now,
         )
 
 

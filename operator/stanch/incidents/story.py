@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from stanch.api.v1alpha1.status import (
-    AIIncidentStatus,
     GIVEN_BACK,
+    AIIncidentStatus,
     Contested,
     Phase,
     PlanStatus,
