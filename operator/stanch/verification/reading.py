@@ -26,7 +26,7 @@ class Answer(StrEnum):
     BROKEN = "Broken"
     """It could not be asked. No person can say that it would have held."""
     RUNNING = "Running"
-    """A Job has not ended yet."""
+    """It is under way: a Job has not ended, pods have not started yet. Only the stage's time ends that."""
 
 
 @dataclass(frozen=True, slots=True)
