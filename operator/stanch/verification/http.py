@@ -7,6 +7,7 @@ status is read.
 from __future__ import annotations
 
 import asyncio
+import errno
 import ssl
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -36,11 +37,14 @@ if TYPE_CHECKING:
 _AT_ONCE = 16
 _LONGEST = 45.0
 _WORST_FIRST = (Answer.FAILS, Answer.BROKEN, Answer.UNKNOWN)
+_CONNECT_SHARE = 0.8
+"""Of the time, so that whoever cannot be reached is told from whoever does not answer."""
 _SHOWN = 3
+_NO_WAY = frozenset({errno.EHOSTUNREACH, errno.ENETUNREACH})
 
 
 @dataclass(frozen=True, slots=True)
-class _Said:
+class Said:
     """What came of one pod."""
 
     answer: Answer
@@ -63,7 +67,7 @@ async def http_reading(check: HttpCheck, seen: Sequence[Seen], at: datetime) -> 
         auto_decompress=False,
     ) as session:
 
-        async def ask(pod: PodSeen) -> _Said:
+        async def ask(pod: PodSeen) -> Said:
             async with turns:
                 return await _ask(session, check, pod)
 
@@ -78,42 +82,52 @@ async def http_reading(check: HttpCheck, seen: Sequence[Seen], at: datetime) -> 
     return Reading(Answer.HOLDS, "Answered", message, at, str(check.status))
 
 
-async def _ask(session: ClientSession, check: HttpCheck, pod: PodSeen) -> _Said:
-    url = _address(check, pod)
-    if isinstance(url, _Said):
+async def _ask(session: ClientSession, check: HttpCheck, pod: PodSeen) -> Said:
+    url = url_of(check, pod)
+    if isinstance(url, Said):
         return url
     within = min(seconds(check.timeout), _LONGEST)
-    timeout = ClientTimeout(total=within, sock_connect=within)
+    timeout = ClientTimeout(total=within, sock_connect=_CONNECT_SHARE * within)
     asked = f"pod {pod.name}, GET {url.path} at port {url.port}"
     try:
         async with session.get(url, allow_redirects=False, timeout=timeout) as response:
             status = response.status
-    except ConnectionTimeoutError:
-        message = f"{asked}: no connection within {within:g}s; what stands between it and the operator?"
-        return _Said(Answer.UNKNOWN, "Unreachable", message)
-    except TimeoutError:
-        return _Said(Answer.FAILS, "Timeout", f"{asked}: no answer within {within:g}s")
-    except (ClientError, OSError) as error:
-        return _Said(Answer.FAILS, "NoAnswer", f"{asked}: {_words(error)}")
+    except (ClientError, OSError) as error:  # TimeoutError is one of the latter
+        return _no_answer(error, asked, within)
     if status == check.status:
-        return _Said(Answer.HOLDS, "Answered", "", str(status))
-    return _Said(Answer.FAILS, "OtherStatus", f"{asked}: {status}, not {check.status}", str(status))
+        return Said(Answer.HOLDS, "Answered", "", str(status))
+    return Said(Answer.FAILS, "OtherStatus", f"{asked}: {status}, not {check.status}", str(status))
 
 
-def _address(check: HttpCheck, pod: PodSeen) -> URL | _Said:
+def _no_answer(error: ClientError | OSError, asked: str, within: float) -> Said:
+    """Of a pod that cannot be reached nothing is known; one that is, and does not answer, has failed."""
+    if isinstance(error, ConnectionTimeoutError):
+        return _unreachable(asked, f"no connection within {_CONNECT_SHARE * within:g}s")
+    if isinstance(error, TimeoutError):
+        return Said(Answer.FAILS, "Timeout", f"{asked}: no answer within {within:g}s")
+    if isinstance(error, OSError) and error.errno in _NO_WAY:
+        return _unreachable(asked, _words(error))
+    return Said(Answer.FAILS, "NoAnswer", f"{asked}: {_words(error)}")
+
+
+def _unreachable(asked: str, why: str) -> Said:
+    return Said(Answer.UNKNOWN, "Unreachable", f"{asked}: {why}; what stands between it and the operator?")
+
+
+def url_of(check: HttpCheck, pod: PodSeen) -> URL | Said:
     spec = pod.body.spec
     if spec.host_network:
         message = f"pod {pod.name} is in the network of its node: it would be the node that is asked"
-        return _Said(Answer.BROKEN, "HostNetwork", message)
+        return Said(Answer.BROKEN, "HostNetwork", message)
     port = _port(check, pod)
     if port is None:
-        return _Said(Answer.BROKEN, "NoSuchPort", f"no container of pod {pod.name} has a port {check.port}")
+        return Said(Answer.BROKEN, "NoSuchPort", f"no container of pod {pod.name} has a port {check.port}")
     try:
         address = ip_address(pod.body.status.pod_ip)
     except ValueError:
-        return _Said(Answer.UNKNOWN, "NoAddress", f"pod {pod.name} has no address yet")
+        return Said(Answer.UNKNOWN, "NoAddress", f"pod {pod.name} has no address yet")
     if address.is_link_local or address.is_multicast or address.is_unspecified:
-        return _Said(Answer.BROKEN, "NoPodAddress", f"pod {pod.name} says it is at {address}: no pod is")
+        return Said(Answer.BROKEN, "NoPodAddress", f"pod {pod.name} says it is at {address}: no pod is")
     return URL.build(scheme=check.scheme.lower(), host=str(address), port=port, path=check.path)
 
 
