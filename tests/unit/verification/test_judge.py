@@ -82,7 +82,7 @@ def test_one_that_has_passed_is_looked_at_until_all_have() -> None:
     assert watch.look(75).due == ("toxicity", "healthy")
 
 
-@pytest.mark.parametrize("answer", [FAILS, UNKNOWN, BROKEN])
+@pytest.mark.parametrize("answer", [FAILS, UNKNOWN, BROKEN, RUNNING])
 def test_one_that_had_passed_loses_its_row_by_any_other_answer(answer: Answer) -> None:
     watch = Watch(rules(TOXICITY, HEALTHY))
     watch.look(30, {"toxicity": HOLDS, "healthy": HOLDS})
