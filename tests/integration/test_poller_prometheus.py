@@ -19,10 +19,11 @@ from sandbox.pki import Authority
 from stanch.api.v1alpha1.policy import TriggerState
 from stanch.kube.resources import CONTAINMENTPOLICIES, ObjectRef
 from stanch.prometheus.client import PromClient
+from stanch.prometheus.firing import FIRING
 from stanch.prometheus.samples import QueryFailed, Reason
 from stanch.signals.board import Board
 from stanch.signals.model import TriggerRef
-from stanch.signals.prometheus.alerts import ACTIVE, FIRING, NONE, Alerts, evaluate, fingerprint
+from stanch.signals.prometheus.alerts import ACTIVE, NONE, Alerts, evaluate, fingerprint
 from stanch.signals.prometheus.poller import Poller
 from stanch.signals.prometheus.triggers import Moment
 from tests.prometheus import Monitoring, Route, monitoring

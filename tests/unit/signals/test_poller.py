@@ -16,10 +16,11 @@ from stanch.api.v1alpha1.policy import TriggerState
 from stanch.errors import FenceLost, Unavailable
 from stanch.kube.resources import CLUSTERCONTAINMENTPOLICIES, CONTAINMENTPOLICIES, ObjectRef
 from stanch.prometheus.client import PromClient
+from stanch.prometheus.firing import FIRING
 from stanch.prometheus.samples import QueryFailed, Reason, Sample, Samples
 from stanch.signals.board import Board
 from stanch.signals.model import Speaker, TriggerRef
-from stanch.signals.prometheus.alerts import ACTIVE, FIRING
+from stanch.signals.prometheus.alerts import ACTIVE
 from stanch.signals.prometheus.poller import Poller
 from stanch.signals.prometheus.triggers import Moment
 from tests.unit.policies.made import cluster, own

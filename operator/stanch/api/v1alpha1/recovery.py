@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Annotated
 
 from pydantic import ConfigDict, Field
 
-from stanch.api.schema import Duration, Name, exactly_one, items, rule, rules
+from stanch.api.schema import Duration, Matching, Name, exactly_one, items, rule, rules
 from stanch.api.v1alpha1.base import ApiModel
 from stanch.api.v1alpha1.isolation import AllowedPeer, PortOrName
 from stanch.api.v1alpha1.scalars import Comparison, Matcher, Number, Percentage, Query, ShortName
+
+Selector = Annotated[
+    str,
+    Matching(
+        r'^[a-zA-Z_:][a-zA-Z0-9_:]*(\{([^"{}]|"([^"\\]|\\.)*")*\})?$',
+        'a selector is a metric with or without labels, such as requests_total{app="llm"}; what a function '
+        "gives is always new",
+        max_length=1024,
+        min_length=1,
+    ),
+]
 
 
 class OnUnknown(StrEnum):
@@ -34,8 +46,10 @@ class PrometheusCheck(Comparison):
         "workload was not let in"
     )
     on_no_data: OnUnknown = OnUnknown.INCONCLUSIVE
-    on_na_n: OnUnknown = Field(default=OnUnknown.INCONCLUSIVE, alias="onNaN")
-    metrics: tuple[Query, ...] = items(
+    on_na_n: OnUnknown = Field(
+        default=OnUnknown.INCONCLUSIVE, alias="onNaN", description="also of an infinity"
+    )
+    metrics: tuple[Selector, ...] = items(
         10,
         unique=True,
         default=(),
@@ -61,6 +75,15 @@ class Scheme(StrEnum):
 
 class HttpCheck(ApiModel):
     """Passes when every pod of the workload answers a GET with the status that is expected."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                "!has(self.timeout) || duration(self.timeout) <= duration('45s')",
+                "a pod has at most 45s to answer",
+            )
+        )
+    )
 
     port: PortOrName = Field(description="of the pod, by number or by a container port's name")
     path: str = Field(default="/", max_length=1024, pattern="^/[^?#]*$")

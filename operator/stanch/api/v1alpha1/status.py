@@ -261,6 +261,9 @@ class CheckStatus(ApiModel):
     failures: int = Field(default=0, description="in a row")
     inconclusive: int = Field(default=0, description="looks in a row without an answer")
     looked_at: datetime | None = None
+    evidence: EvidenceRecord | None = Field(
+        default=None, description="of a Job: its manifest, its pods and what they said"
+    )
 
 
 class VerificationStatus(ApiModel):

@@ -16,6 +16,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from stanch.api.v1alpha1.policy import TriggerState
+from stanch.prometheus.firing import own_labels
 from stanch.prometheus.samples import Labels, QueryFailed
 from stanch.signals.model import Signal
 from stanch.signals.prometheus.triggers import OUTAGE_SECONDS, Standing, absent_metrics
@@ -27,12 +28,9 @@ if TYPE_CHECKING:
     from stanch.prometheus.samples import Samples
     from stanch.signals.prometheus.triggers import Moment
 
-FIRING = 'ALERTS{alertstate="firing"}'
 ACTIVE = "ALERTS_FOR_STATE"
 """Pending or firing; the value is when the alert became active, in seconds since 1970."""
-MOST_ALERTS = 10_000
 
-_NOT_THE_ALERTS = frozenset({"__name__", "alertstate"})
 _EXACT_NAME = re.compile(r'^alertname=("(?:[^"\\]|\\.)*")$')
 
 
@@ -64,8 +62,8 @@ def evaluate(before: Begun, answer: Alerts | QueryFailed, now: Moment) -> Change
     """Every alert that fires, and once each that no longer does. Without an answer, nothing."""
     if not isinstance(answer, Alerts):
         return Changed(before, ())
-    active = {_own(one.labels): one.value for one in answer.active}
-    firing = [_own(one.labels) for one in answer.firing if one.value == 1]
+    active = {own_labels(one.labels): one.value for one in answer.active}
+    firing = [own_labels(one.labels) for one in answer.firing if one.value == 1]
     begun = {own: Began(_beginning(before.get(own), active.get(own), now), now.seconds) for own in firing}
     over = [_signal(own, was.starts_at, firing=False) for own, was in before.items() if own not in begun]
     fires = [_signal(own, began.starts_at, firing=True) for own, began in begun.items()]
@@ -130,10 +128,6 @@ def fingerprint(labels: Mapping[str, str]) -> str:
         for byte in (*part.encode("utf-8", "surrogatepass"), 0xFF):
             digest = ((digest ^ byte) * 0x100000001B3) & 0xFFFFFFFFFFFFFFFF
     return f"{digest:016x}"
-
-
-def _own(labels: Labels) -> Labels:
-    return tuple(pair for pair in labels if pair[0] not in _NOT_THE_ALERTS)
 
 
 def _exact_name(matchers: Iterable[str]) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from stanch.prometheus.firing import FIRING, MOST_ALERTS
 from stanch.prometheus.samples import MOST_SERIES, QueryFailed, Reason
 from stanch.signals.model import Speaker, TriggerRef
 from stanch.signals.prometheus import alerts
@@ -54,7 +55,7 @@ def questions(declared: Iterable[Declared]) -> dict[str, int]:
         if one.trigger.prometheus is not None:
             asked.setdefault(one.trigger.prometheus.query, MOST_SERIES)
         if one.trigger.alert is not None:
-            asked |= {alerts.FIRING: alerts.MOST_ALERTS, alerts.ACTIVE: alerts.MOST_ALERTS}
+            asked |= {FIRING: MOST_ALERTS, alerts.ACTIVE: MOST_ALERTS}
     return asked
 
 
@@ -66,7 +67,7 @@ def heard(query: str, metrics: Iterable[str], answers: Answers) -> Heard | Query
 
 
 def alerts_heard(answers: Answers) -> Alerts | QueryFailed:
-    firing, active = answers[alerts.FIRING], answers[alerts.ACTIVE]
+    firing, active = answers[FIRING], answers[alerts.ACTIVE]
     if isinstance(firing, QueryFailed):
         return firing
     return active if isinstance(active, QueryFailed) else Alerts(firing, active)
