@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from stanch.evidence.take import Collector
     from stanch.kube.client import Kube
     from stanch.kube.resources import ObjectRef
+    from stanch.verification.measure import Measurer
 
 Json = dict[str, Any]
 
@@ -158,6 +159,8 @@ class Tools:
     """What errands work with. `slots` is how many collections this process has memory for at a time."""
 
     collector: Collector
+    measurer: Measurer
+    """Looks at the checks of releases, in the background."""
     slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_COLLECTIONS))
 
 

@@ -116,20 +116,7 @@ class ScaleToZero(Plain):
         if behind:
             names = ", ".join(f"{obj.resource.kind} {obj.meta.name}" for obj in behind)
             return Judgement(Verdict.PENDING, BEHIND, f"its controller has not yet seen {names}", _SOON)
-        if _eased(ask):
-            return _let_in(workload)
-        standing = [obj for obj in _chain(seen) if _wants_pods(obj)]
-        if standing:
-            names = ", ".join(f"{obj.resource.kind} {obj.meta.name}" for obj in standing)
-            return Judgement(Verdict.PENDING, "StillScaled", f"{names} still asks for pods", _SOON)
-        live = [pod for pod in seen.pods if pod.live]
-        if live:
-            return Judgement(Verdict.PENDING, "PodsRunning", _left(live), _SOON)
-        counted = [obj for obj in _chain(seen) if obj.status.replicas > 0]
-        if counted:
-            names = ", ".join(f"{obj.resource.kind} {obj.meta.name}" for obj in counted)
-            return Judgement(Verdict.PENDING, "StillScaled", f"{names} still counts pods", _SOON)
-        return Judgement(Verdict.EFFECTIVE, "NoPodsLeft", _gone(seen.pods))
+        return _let_in(workload) if _eased(ask) else _stopped(seen)
 
     def rush(self, seen: Observation, ask: Ask) -> tuple[Doomed, ...]:
         """For Immediate the pods that run. Told first by its controller, a kubelet gives a pod all its grace.
@@ -233,6 +220,21 @@ def _limits(seen: Observation, ask: Ask) -> set[str]:
 
 def _let_in(workload: Obj) -> Judgement:
     return Judgement(Verdict.EFFECTIVE, "LetIn", f"replicas {workload.spec.replicas or 0}")
+
+
+def _stopped(seen: Observation) -> Judgement:
+    standing = [obj for obj in _chain(seen) if _wants_pods(obj)]
+    if standing:
+        names = ", ".join(f"{obj.resource.kind} {obj.meta.name}" for obj in standing)
+        return Judgement(Verdict.PENDING, "StillScaled", f"{names} still asks for pods", _SOON)
+    live = [pod for pod in seen.pods if pod.live]
+    if live:
+        return Judgement(Verdict.PENDING, "PodsRunning", _left(live), _SOON)
+    counted = [obj for obj in _chain(seen) if obj.status.replicas > 0]
+    if counted:
+        names = ", ".join(f"{obj.resource.kind} {obj.meta.name}" for obj in counted)
+        return Judgement(Verdict.PENDING, "StillScaled", f"{names} still counts pods", _SOON)
+    return Judgement(Verdict.EFFECTIVE, "NoPodsLeft", _gone(seen.pods))
 
 
 async def _autoscalers(kube: Kube, workload: Obj, namespace: str) -> tuple[Obj, ...]:

@@ -34,10 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from stanch.actions.protocol import Observation, Tools
-    from stanch.api.v1alpha1.recovery import Check
     from stanch.holds.keeper import HoldKeeper
     from stanch.kube.client import Json, Kube
-    from stanch.verification.reading import Subject
 
 _ASK_AGAIN_SECONDS = 1.0
 
@@ -54,7 +52,6 @@ class Performer:
         *,
         doubt: Callable[[str], bool],
         tools: Tools,
-        measure: Callable[[Key, Subject, Sequence[Check]], None],
     ) -> None:
         self.kube = kube
         self.keeper = keeper
@@ -62,7 +59,6 @@ class Performer:
         self.body = body
         self.doubt = doubt
         self.tools = tools
-        self.measure = measure
         self.moved = False
 
     async def perform_all(self, acts: Sequence[Act]) -> None:
@@ -74,6 +70,8 @@ class Performer:
         for act in acts:
             if isinstance(act, EndPods):
                 unended = await self._end_pods(act) or unended
+            elif isinstance(act, Measure):
+                self._measure(act)
             elif not isinstance(act, RunErrand):
                 await self._perform(act)
         errands = [act for act in acts if isinstance(act, RunErrand)]
@@ -112,12 +110,10 @@ class Performer:
                 await self._create(act)
             case Delete():
                 await self._delete(act)
-            case Measure():
-                self._measure(act)
 
     def _measure(self, act: Measure) -> None:
         """Begun, not waited for: however long Prometheus takes, what is contained is looked after."""
-        self.measure(Key(self._namespace, self.facts.name), act.subject, act.checks)
+        self.tools.measurer.begin(Key(self._namespace, self.facts.name), act.subject, act.checks)
         names = frozenset(check.name for check in act.checks)
         self.facts = replace(self.facts, measuring=self.facts.measuring | names)
 

@@ -65,7 +65,6 @@ class Reconciler:
     limits: Limits
     enqueue: Callable[[Key], None]
     tools: Tools
-    measurer: Measurer
     hints: Hints = field(default_factory=Hints)
     clock: Callable[[], datetime] = _utc_now
     tell_policy: Callable[[ObjectRef], None] | None = None
@@ -126,7 +125,7 @@ class Reconciler:
             if body is None:
                 self.hints.forget(key)
                 self.census.forget(key)
-                self.measurer.forget(key)
+                self.tools.measurer.forget(key)
                 return None
             incident = AIIncident.parse(body)
             if _settled(incident):
@@ -148,8 +147,8 @@ class Reconciler:
                 evidence=self.limits.evidence,
                 capacity=self.limits.own.capacity_floor is not None,
                 errands=self.hints.errands(key),
-                readings=self.measurer.readings(key),
-                measuring=self.measurer.running(key),
+                readings=self.tools.measurer.readings(key),
+                measuring=self.tools.measurer.running(key),
             )
             self.hints.holds(key, facts.held)
             if facts.policy is not None and not begun(incident) and not self.census.complete:
@@ -192,7 +191,7 @@ class Reconciler:
             if decision.status is not None:
                 self.census.note(facts.incident.model_copy(update={"status": decision.status}))
                 body = await self._store(key, body, facts, decision.status, events)
-                self.measurer.taken(key, facts.readings)
+                self.tools.measurer.taken(key, facts.readings)
                 facts = replace(
                     facts, incident=AIIncident.parse(body), contests=(), signals=(), errands={}, readings={}
                 )
@@ -206,7 +205,6 @@ class Reconciler:
                 body,
                 doubt=partial(self.hints.doubt, key),
                 tools=self.tools,
-                measure=self.measurer.begin,
             )
             await performer.perform_all(decision.acts)
             facts, body = replace(performer.facts, problem=""), performer.body
@@ -351,6 +349,8 @@ def build(services: Services) -> Reconciler:
         ),
         enqueue=services.enqueue,
         tell_policy=services.enqueue_policy,
-        tools=Tools(collector),
-        measurer=Measurer(services.kube, services.prometheus, collector, _utc_now, services.enqueue),
+        tools=Tools(
+            collector,
+            Measurer(services.kube, services.prometheus, collector, _utc_now, services.enqueue),
+        ),
     )

@@ -2,8 +2,8 @@
 
 A stage is containment made weaker: the journal's changes are recorded anew for it (`StepStatus.eased`) before
 anything is written, and held, watched and put right like any others. What the stage gives back is undone as a
-release undoes it. A stage that fails is undone by making the journal as strong as it was: from then on this is
-a containment like any other.
+release undoes it. A stage that fails is undone by making the journal as strong as it was: from then on this
+is a containment like any other.
 """
 
 from __future__ import annotations
@@ -76,23 +76,28 @@ def way_of(incident: AIIncident, now: datetime) -> Way:
     A change of mind before anything was contained needs no proof: there was nothing to recover from. Nor does
     deleting the incident, which needs the verb `release` as well.
     """
-    status, spec = incident.status, incident.spec
-    standing = status.release
-    if incident.metadata.deletion_timestamp is not None or status.phase in GIVEN_BACK:
-        return Way.AT_ONCE
-    if status.phase is Phase.RELEASING and not under_way(incident):
-        return Way.AT_ONCE
-    asked = spec.desired_state is DesiredState.RELEASED
-    if asked and spec.skip_verification:
+    standing = incident.status.release
+    asked = incident.spec.desired_state is DesiredState.RELEASED
+    if _needs_no_proof(incident):
         return Way.AT_ONCE
     if under_way(incident):
         return Way.STAGED
-    if standing is None and gave_up(incident):
-        return Way.AT_ONCE
     if asked and (standing is None or standing.generation != incident.metadata.generation):
         return Way.STAGED if rules_of(incident) is not None and _was_contained(incident) else Way.AT_ONCE
     due = tries_at(incident)
     return Way.STAGED if due is not None and due <= now else Way.STAY
+
+
+def _needs_no_proof(incident: AIIncident) -> bool:
+    """Given back already, or to be without more ado."""
+    status, spec = incident.status, incident.spec
+    return (
+        incident.metadata.deletion_timestamp is not None
+        or status.phase in GIVEN_BACK
+        or (status.phase is Phase.RELEASING and not under_way(incident))
+        or (spec.skip_verification and spec.desired_state is DesiredState.RELEASED)
+        or (status.release is None and gave_up(incident))
+    )
 
 
 def under_way(incident: AIIncident) -> bool:
@@ -121,7 +126,7 @@ def tries_at(incident: AIIncident) -> datetime | None:
     since = status.release.since if status.release is not None else _contained_at(incident)
     if since is None or tried >= rule.attempts:
         return None
-    return since + timedelta(seconds=seconds(rule.after)) * 2**tried
+    return since + timedelta(seconds=seconds(rule.after) * (1 << tried))
 
 
 def shares(facts: Facts) -> str:
@@ -157,7 +162,8 @@ def _was_contained(incident: AIIncident) -> bool:
 
 
 def _contained_at(incident: AIIncident) -> datetime | None:
-    return incident.status.timestamps.contained if incident.status.timestamps is not None else None
+    times = incident.status.timestamps
+    return times.contained if times is not None else None
 
 
 def _standing_checks(facts: Facts) -> VerificationStatus:
@@ -317,9 +323,7 @@ class _Stage:
     now: datetime
 
     def work(self, limits: Limits) -> Decision:
-        """In this order: what stays is held, what goes is undone, what is weaker is let in, what is in place is
-        looked at.
-        """
+        """What stays is held, then what goes is undone, what is weaker let in, what is in place looked at."""
         kept = self._kept()
         tries = tuple(attempt for one in kept for attempt in one.progress.tries)
         if tries:

@@ -109,12 +109,12 @@ def _evidence_records(
     old: AIIncidentStatus, steps: tuple[StepStatus, ...], verification: VerificationStatus | None
 ) -> tuple[EvidenceRecord, ...]:
     """All there are, oldest first: what checks of an earlier stage kept is in the status alone."""
-    found = [
-        *(step.evidence for step in steps),
-        *old.evidence,
-        *(check.evidence for check in (verification.checks if verification else ())),
-    ]
-    return tuple({one.location: one for one in found if one is not None}.values())[-20:]
+    found = [step.evidence for step in steps if step.evidence is not None]
+    others = [*old.evidence, *(one.evidence for one in (verification.checks if verification else ()))]
+    for one in others:
+        if one is not None and one not in found:
+            found.append(one)
+    return tuple(found[-20:])
 
 
 def _contested(old: Contested | None, contests: tuple[Contest, ...]) -> Contested | None:

@@ -104,6 +104,11 @@ class Measurer:
         watched.tasks.add(task)
         task.add_done_callback(lambda ended: _ended(looks, ended))
 
+    def running(self, key: Key) -> frozenset[str]:
+        """The checks that are being looked at."""
+        watched = self._watched.get(key)
+        return frozenset(watched.running) if watched is not None else frozenset()
+
     def readings(self, key: Key) -> Mapping[str, Reading]:
         """What is there and not yet taken, by the checks' names."""
         watched = self._watched.get(key)

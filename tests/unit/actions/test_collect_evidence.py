@@ -70,7 +70,7 @@ class FakeCollector:
 
     @property
     def tools(self) -> Tools:
-        return Tools(cast("Any", self))
+        return Tools(cast("Any", self), cast("Any", None))
 
 
 def test_it_is_among_the_actions_and_a_critical_incident_does_not_stop_at_its_failure() -> None:

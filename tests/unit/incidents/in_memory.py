@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
     from stanch.kube.client import Kube
 
+from stanch.verification.measure import Measurer
+
 Json = dict[str, Any]
 WHO: ContextVar[str] = ContextVar("who")
 SPACE = ObjectRef(NAMESPACES, None, "chat")
@@ -41,7 +43,13 @@ TARGET = ObjectRef(REPLICASETS, "chat", "llm")
 HOLD = ObjectRef(CONTAINMENTHOLDS, "chat", "stanch")
 
 
-NO_TOOLS = Tools(Collector(cast("Kube", None), None, Limits(), "nobody", lambda: datetime.now(UTC)))
+def tools_of(collector: Collector) -> Tools:
+    """No check is looked at."""
+    nobody = cast("Kube", None)
+    return Tools(collector, Measurer(nobody, None, collector, lambda: datetime.now(UTC), lambda _: None))
+
+
+NO_TOOLS = tools_of(Collector(cast("Kube", None), None, Limits(), "nobody", lambda: datetime.now(UTC)))
 """Of an operator that has nowhere to store evidence."""
 
 

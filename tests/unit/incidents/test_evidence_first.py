@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from stanch.actions.protocol import Observation, Tools
+from stanch.actions.protocol import Observation
 from stanch.api.v1alpha1.evidence import EvidenceRecord
 from stanch.api.v1alpha1.status import Phase
 from stanch.errors import Retry
@@ -24,7 +24,7 @@ from stanch.observability.metrics import Metrics
 from stanch.queue import Key
 from stanch.status import conditions
 from tests.unit.actions.cluster_objects import body, obj
-from tests.unit.incidents.in_memory import NO_TOOLS, TARGET, WHO, InMemory
+from tests.unit.incidents.in_memory import NO_TOOLS, TARGET, WHO, InMemory, tools_of
 from tests.unit.incidents.walk import NOW, PROVEN, carry_out, incident
 
 if TYPE_CHECKING:
@@ -264,7 +264,7 @@ class Story:
         WHO.set("operator")
         self.api = Quick()
         self.seconds = 0
-        self.tools = NO_TOOLS if collector is None else Tools(cast("Any", collector))
+        self.tools = NO_TOOLS if collector is None else tools_of(cast("Any", collector))
         self.limits = Limits(evidence=evidence)
         self.start_process()
 
