@@ -110,7 +110,7 @@ def _tell(made: Report) -> None:
 def _verify(file: Path, incident: AIIncident | None) -> Exit:
     """Against the digest within a report in JSON; and, of a kept one in any form, against the incident's."""
     from stanch.evidence.model import digest_of_bytes  # noqa: PLC0415
-    from stanch.reports.model import digest_in  # noqa: PLC0415
+    from stanch.reports.digest import digest_in  # noqa: PLC0415
 
     body = file.read_bytes()
     if incident is not None:

@@ -78,11 +78,11 @@ def compose(incident: AIIncident, verdicts: Iterable[Checked], now: datetime) ->
         systems=tuple(_system(target, status.steps) for target in spec.targets),
         model=spec.affected_model,
         known_good=spec.known_good,
-        timestamps=status.timestamps or Timestamps(occurred=spec.occurred_at),
+        timestamps=_timestamps(incident),
         contained_in=status.contained_in,
         conditions=status.conditions,
         contested=status.contested,
-        phases=phases(incident),
+        phases=phases(status.timeline, _timestamps(incident)),
         timeline=tuple(sorted(status.timeline, key=lambda entry: (entry.at, entry.seq))),
         earlier=_earlier(status.timeline),
         detection=spec.detection,
@@ -106,6 +106,12 @@ def compose(incident: AIIncident, verdicts: Iterable[Checked], now: datetime) ->
             decisions=regulatory.decisions if regulatory else (),
         ),
     ).sealed()
+
+
+def _timestamps(incident: AIIncident) -> Timestamps:
+    """When it occurred is known before Stanch has looked at it, and may be found out after."""
+    known = incident.status.timestamps or Timestamps()
+    return known.model_copy(update={"occurred": incident.spec.occurred_at or known.occurred})
 
 
 def _words(said: Resolution | None) -> Words:

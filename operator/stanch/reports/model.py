@@ -1,15 +1,14 @@
 """The report as data: what an incident was, what was done, and what people have to say about it. Pure.
 
 The fields are those of the minimum record of NIST AI 600-1 (GV-4.3-002) and of a post-incident report as
-responders write it. The digest is SHA-256 over canonical JSON of everything but itself, as in
-evidence/model.py: there are strings, integers, booleans, lists and objects with ASCII names only.
+responders write it. There are strings, integers, booleans, lists and objects with ASCII names only: see
+digest.py.
 """
 
 from __future__ import annotations
 
-import json
 from datetime import datetime
-from typing import Any, Final, Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
@@ -36,10 +35,10 @@ from stanch.api.v1alpha1.status import (
     Timestamps,
     VerificationStatus,
 )
-from stanch.evidence.model import digest_of, render
+from stanch.evidence.model import render
+from stanch.reports.digest import VERSION, digest_of_report
 
 Json = dict[str, Any]
-VERSION: Final = "stanch.dev/report/v1"
 
 
 class Part(BaseModel):
@@ -251,7 +250,7 @@ class Report(Part):
 
     def sealed(self) -> Self:
         """The same with its digest."""
-        return self.model_copy(update={"digest": _digest_of(self.wire())})
+        return self.model_copy(update={"digest": digest_of_report(self.wire())})
 
     @property
     def altered_evidence(self) -> bool:
@@ -267,33 +266,3 @@ class Report(Part):
     def json_form(self) -> bytes:
         """What `digest_in` checks."""
         return render(self.wire())
-
-
-def digest_in(body: bytes) -> str:
-    """The digest that a report in JSON carries, once it is found to be that of the rest.
-
-    Raises ValueError when it is not, or when it is no report of this version. How the JSON is laid out does
-    not matter.
-    """
-    try:
-        report = json.loads(body, object_pairs_hook=_no_key_twice)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"it is no JSON: {error}") from error
-    if not isinstance(report, dict) or report.get("version") != VERSION:
-        raise ValueError(f"it is no report in JSON of version {VERSION}")
-    carried, is_now = report.get("digest"), _digest_of(report)
-    if carried != is_now:
-        raise ValueError(f"it was altered: it says that its digest is {carried}, and it is {is_now}")
-    return is_now
-
-
-def _digest_of(report: Json) -> str:
-    return digest_of({key: value for key, value in report.items() if key != "digest"})
-
-
-def _no_key_twice(pairs: list[tuple[str, Any]]) -> Json:
-    """Of two values for one key some readers take the first and some the last."""
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a key stands twice in one object")
-    return found

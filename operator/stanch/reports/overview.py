@@ -199,7 +199,7 @@ def impact(report: Report) -> Section:
                 ("Personal data affected", text(known)),
                 ("Served while undetected", text(lasted["undetected"])),
                 ("Served until contained", text(lasted["uncontained"])),
-                ("Out of service", text(lasted["contained"])),
+                ("Contained for", text(lasted["contained"])),
             ),
         ),
         ("RS.AN-08",),

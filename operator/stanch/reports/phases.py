@@ -10,11 +10,10 @@ from stanch.reports.model import PhaseSpan
 from stanch.reports.words import utc
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from datetime import datetime
 
-    from stanch.api.v1alpha1.incident import AIIncident
-    from stanch.api.v1alpha1.status import Timestamps
+    from stanch.api.v1alpha1.status import TimelineEntry, Timestamps
 
 UNDETECTED = "Undetected"
 _OF_TIMESTAMPS = {
@@ -28,9 +27,9 @@ _OF_TIMESTAMPS = {
 _ORDER = (UNDETECTED, *Phase)
 
 
-def phases(incident: AIIncident) -> tuple[PhaseSpan, ...]:
+def phases(timeline: Sequence[TimelineEntry], timestamps: Timestamps) -> tuple[PhaseSpan, ...]:
     """One after the other. The last one lasts (`end` is None) unless it is one that an incident ends in."""
-    starts = _starts(incident)
+    starts = _starts(timeline, timestamps)
     spans = [
         PhaseSpan(phase=phase, begin=at, end=until)
         for (at, phase), (until, _) in pairwise(starts)
@@ -42,12 +41,12 @@ def phases(incident: AIIncident) -> tuple[PhaseSpan, ...]:
     return tuple(spans)
 
 
-def _starts(incident: AIIncident) -> list[tuple[datetime, str]]:
+def _starts(timeline: Sequence[TimelineEntry], timestamps: Timestamps) -> list[tuple[datetime, str]]:
     """When each phase began. The timeline tells of every one, but it is bounded; the timestamps stay."""
-    told = [(utc(entry.at), entry.type) for entry in incident.status.timeline if entry.type in _ORDER]
+    told = [(utc(entry.at), entry.type) for entry in timeline if entry.type in _ORDER]
     kept = [
         (at, phase)
-        for at, phase in _of_timestamps(incident.status.timestamps)
+        for at, phase in _of_timestamps(timestamps)
         if phase not in {phase for _, phase in told} or at < min(at for at, _ in told)
     ]
     found = sorted({*told, *kept}, key=lambda start: (start[0], _ORDER.index(start[1])))
@@ -58,9 +57,7 @@ def _starts(incident: AIIncident) -> list[tuple[datetime, str]]:
     return starts
 
 
-def _of_timestamps(times: Timestamps | None) -> Iterator[tuple[datetime, str]]:
-    if times is None:
-        return
+def _of_timestamps(times: Timestamps) -> Iterator[tuple[datetime, str]]:
     for field, phase in _OF_TIMESTAMPS.items():
         at = getattr(times, field)
         if at is not None:

@@ -172,7 +172,7 @@ def _together(moments: Sequence[datetime], scale: Scale) -> tuple[Mark, ...]:
 def _ticks(scale: Scale) -> tuple[Tick, ...]:
     """The first moment, the last one, and those between that there is room to name."""
     first, last = scale[0][0], scale[-1][0]
-    form = "%H:%M:%S" if first.date() == last.date() else "%d %b %H:%M"
+    form = "%H:%M:%S" if first.date() == last.date() else "%d %b %H:%M:%S"
     precise = last - first < _SHORT
 
     def label(at: datetime) -> str:

@@ -15,7 +15,7 @@ _HIDES = frozenset("\u061c\u200e\u200f\u2028\u2029\ufeff") | {
 }
 """Marks that turn the direction of text around, or break its lines, without being seen."""
 _IN_A_URL = ":/?#[]@!$&*+,;=%~-._"
-_MARKUP = re.compile(r"[\\`*_\[\]<>|&#~!$]")
+_MARKUP = re.compile(r"[\\`*_\[\]<>|&#~$]")
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "&#124;", "\\": "&#92;", "`": "&#96;"}
 _LINE_START = re.compile(r"^([-+=]|\d{1,9}(?=[.)](\s|$)))")
 _PLAIN = re.compile(r"[A-Za-z0-9:._/@+-]+")

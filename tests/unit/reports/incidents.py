@@ -108,7 +108,7 @@ def _spec() -> Json:
             "rootCause": "Model 2.4.0 followed instructions hidden in retrieved documents: the filter of the "
             "retriever was off since the migration of 30 December.",
             "summary": "For sixteen seconds the assistant gave toxic answers. It was stopped within a second "
-            "of the alert, stayed stopped through five attempts to bring it back, and serves version 2.3.1 again.",
+            "of the alert, stayed stopped through five attempts to bring it back, and serves 2.3.1 again.",
             "impact": "About 1 900 conversations; 41% had at least one toxic answer. No customer data left.",
             "communications": "03:25 status page\n03:40 customer success\n\n09:00 legal and the DPO",
             "nearMisses": "The GitOps controller tried to redeploy 2.4.0 within a minute.",
