@@ -144,18 +144,16 @@ class Document:
 
 
 def facts(*rows: tuple[str, Cell | tuple[Cell, ...] | None]) -> Facts:
-    told = []
-    for label, value in rows:
-        cells = value if isinstance(value, tuple) else () if value is None else (value,)
-        if any(cell.text for cell in cells):
-            told.append((label, tuple(cell for cell in cells if cell.text)))
-    return Facts(tuple(told))
+    told = ((label, _said(value)) for label, value in rows)
+    return Facts(tuple((label, cells) for label, cells in told if cells))
 
 
 def table(caption: str, columns: tuple[str, ...], *rows: tuple[Cell | tuple[Cell, ...] | None, ...]) -> Table:
     """A row has one entry a column; None is an empty cell."""
-    cells = (
-        tuple(value if isinstance(value, tuple) else () if value is None else (value,) for value in row)
-        for row in rows
-    )
-    return Table(caption, columns, tuple(cells))
+    return Table(caption, columns, tuple(tuple(map(_said, row)) for row in rows))
+
+
+def _said(value: Cell | tuple[Cell, ...] | None) -> tuple[Cell, ...]:
+    """All of it that says anything."""
+    cells = value if isinstance(value, tuple) else () if value is None else (value,)
+    return tuple(cell for cell in cells if cell.text)

@@ -72,7 +72,7 @@ def regulatory(report: Report) -> Section:
         facts(
             (
                 "Aware since",
-                time(log.aware_at) if log.aware_at else text("To be written: spec.regulatory.awareAt"),
+                time(log.aware_at) if log.aware_at else text("not stated: spec.regulatory.awareAt"),
             ),
             (
                 "Personal data",
@@ -90,7 +90,7 @@ def regulatory(report: Report) -> Section:
     if log.undecided:
         blocks.append(ToWrite(f"spec.regulatory.decisions, for {', '.join(log.undecided)}"))
     if log.decisions:
-        columns = ("Duty", "Decision", "Decided by", "When", "Rationale", "Reference")
+        columns = ("Duty", "Decision", "Rationale", "Reference")
         blocks.append(table("Decisions", columns, *map(_decision, log.decisions)))
     if log.notes:
         blocks += [Heading("Notes"), Prose(log.notes)]
@@ -111,12 +111,11 @@ def _clock(clock: ClockStatus, decision: ClockDecision | None) -> tuple[Cell | t
     )
 
 
-def _decision(decision: ClockDecision) -> tuple[Cell | None, ...]:
+def _decision(decision: ClockDecision) -> tuple[Cell | tuple[Cell, ...] | None, ...]:
+    at = (time(decision.at),) if decision.at else ()
     return (
         code(decision.clock),
-        text(decision.duty),
-        text(decision.decided_by),
-        time(decision.at) if decision.at else None,
+        (text(decision.duty), text(f"by {decision.decided_by}"), *at),
         text(decision.rationale or ""),
         linked(decision.reference, decision.reference) if decision.reference else None,
     )

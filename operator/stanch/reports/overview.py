@@ -76,7 +76,7 @@ def _held(report: Report) -> Glance:
     """Whether what would undo the containment is denied, and how often that was tried."""
     said = conditions.find(report.conditions, conditions.HELD)
     count = report.contested.count if report.contested else 0
-    tried = f"contested {times(count)}" if count else "never contested"
+    tried = f"contested {times(count)}" if count else "no contest seen"
     if report.phase in GIVEN_BACK:
         at = report.timestamps
         if at.contained and at.released:
