@@ -108,6 +108,7 @@ async def browser(directory: Path) -> AsyncIterator[Page]:
     command = [program(), *_FLAGS, f"--user-data-dir={directory}"]
     if os.geteuid() == 0:
         command.append("--no-sandbox")  # it refuses to run as root with one
+    command.append("about:blank")  # a new tab's own page would go on loading when ours is opened
     process = _start(command, directory)
     try:
         port = await _port(directory / "DevToolsActivePort", process)

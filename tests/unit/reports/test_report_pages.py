@@ -55,6 +55,10 @@ PALE = """
   return pale
 })()
 """
+CUT = """
+[...document.querySelectorAll('h2')].filter(each => each.scrollWidth > each.clientWidth)
+  .map(each => each.textContent)
+"""
 SMALL = (
     "[...document.querySelectorAll('svg text')].map(t => t.getBoundingClientRect().height).filter(h => h < 7)"
 )
@@ -78,6 +82,7 @@ async def test_every_section_is_seen_and_nothing_sticks_out(tmp_path: Path, made
             assert await page.evaluate("document.documentElement.scrollWidth") <= width
             assert await page.evaluate(BEYOND) == [], width
             assert await page.evaluate(SMALL) == [], width
+            assert await page.evaluate(CUT) == [], width
 
 
 async def test_it_can_be_read_by_day_and_by_night(tmp_path: Path) -> None:
