@@ -71,6 +71,18 @@ signals: ## A real Prometheus and Alertmanager for tests, where apt can install 
 	  fi; \
 	fi
 
+BROWSER_PACKAGES := chromium
+
+.PHONY: browser
+browser: ## A browser for tests of what reports look like, where apt can install one
+	@if ! dpkg-query --show $(BROWSER_PACKAGES) >/dev/null 2>&1; then \
+	  if [[ $$(uname) == Linux && $$(id -u) == 0 ]] && command -v apt-get >/dev/null; then \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(BROWSER_PACKAGES); \
+	  else \
+	    echo "tests with a real browser are skipped unless chromium is on the PATH" >&2; \
+	  fi; \
+	fi
+
 .PHONY: lock
 lock: $(STAMP) ## Renew requirements.lock and requirements-runtime.lock from pyproject.toml
 	@test -x $(TOOLS)/bin/uv || { $(PYTHON) -m venv $(TOOLS) && $(TOOLS)/bin/python -m pip install --quiet uv; }
@@ -111,7 +123,7 @@ lint: $(STAMP) ## ruff, mypy --strict, import-linter, and nothing generated is o
 WORKERS ?= 3
 
 .PHONY: test
-test: lint binaries node signals ## Everything but the long tests: lint, unit, integration on a real API server
+test: lint binaries node signals browser ## Everything but the long tests: lint, unit, integration on a real API server
 	@$(BIN)/python -m pytest -m 'not long' -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
 
 .PHONY: test-long

@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import typer
 
-from stanch.cli import approve, evidence, run
+from stanch.cli import approve, evidence, report, run
 
 app = typer.Typer(
     name="stanch",
@@ -21,6 +21,7 @@ app = typer.Typer(
 
 app.command("run")(run.run)
 app.command("approve")(approve.approve)
+app.command("report")(report.report)
 app.add_typer(evidence.app, name="evidence")
 
 

@@ -128,7 +128,12 @@ def place_of(incident: ObjectRef, uid: str, started_at: datetime) -> str:
     nothing that was stored is ever in the way of what is stored next.
     """
     stamp = started_at.strftime("%Y%m%dT%H%M%SZ")
-    return f"{incident.namespace}/{incident.name[:_NAME]}-{uid}/{stamp}-{secrets.token_hex(3)}"
+    return f"{folder_of(incident.namespace or '', incident.name, uid)}/{stamp}-{secrets.token_hex(3)}"
+
+
+def folder_of(namespace: str, name: str, uid: str) -> str:
+    """`chat/toxic-output-<uid>`: all that is kept of one incident is below."""
+    return f"{namespace}/{name[:_NAME]}-{uid}"
 
 
 def _draft(number: int, item: Collected) -> Draft:
