@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 SAMPLE = "manifests/samples/notifications.yaml"
 _SEVERITIES = tuple(Severity)
 _LONGEST = 600
+_LONGEST_SCHEMA = 20
 _READS_FILES = {"template", "keyfile", "pgp", "pgpkey", "subfile", "attach", "config"}
 """Parameters by which services of Apprise read files of the machine they run on."""
 
@@ -97,20 +98,19 @@ def refusal(url: str, schemas: Collection[str]) -> str:
     if not found:
         return "it is no URL of a service"
     if schema.lower() not in schemas:
-        known = schema.lower() if schema.isalnum() and len(schema) <= _BASE else "what stands before ://"
+        known = (
+            schema.lower() if schema.isalnum() and len(schema) <= _LONGEST_SCHEMA else "what it begins with"
+        )
         return f"{known} is none of the services in --notification-schemas"
     try:
         parameters = parse_qsl(urlsplit(url).query, keep_blank_values=True)
     except ValueError:
         return "it is no URL of a service"
     for name, value in parameters:
-        reads = name.lower().lstrip("+-:") in _READS_FILES
+        reads = name.strip().lower().lstrip("+-:") in _READS_FILES
         if reads or value.strip().lower().startswith(("/", "~", ".", "file:")):
             return "it has a parameter that reads a file where the operator runs"
     return ""
-
-
-_BASE = 20
 
 
 def _short(text: str) -> str:
