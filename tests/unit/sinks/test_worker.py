@@ -160,7 +160,9 @@ async def test_no_more_than_a_few_deliveries_go_to_one_receiver_at_once() -> Non
     assert sink.most == module.AT_ONCE
 
 
-async def test_a_poisonous_entry_is_given_up_and_a_bug_is_no_end(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_a_poisonous_entry_is_given_up_and_a_bug_is_no_end(
+    capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
     failed = False
 
     def answer(entry: TimelineEntry) -> None:
@@ -179,7 +181,7 @@ async def test_a_poisonous_entry_is_given_up_and_a_bug_is_no_end(capsys: pytest.
         await until(lambda: world.store(incident).status.deliveries[0].through == 5)
         (delivery,) = world.store(incident).status.deliveries
         assert delivery.dropped == 1
-    said = capsys.readouterr().out
+    said = capsys.readouterr().out + caplog.text
     assert "KeyError" in said
     assert "canary" not in said, "what an error says may have an address in it"
 
