@@ -80,7 +80,7 @@ def message(incident: AIIncident, entry: TimelineEntry) -> Message:
     drill = "EXERCISE " if spec.exercise else ""
     targets = ", ".join(f"{target.kind} {target.name}" for target in spec.targets[:3])
     lines = (
-        f"{spec.title} ({spec.category})",
+        _short(f"{spec.title} ({spec.category})"),
         f"{targets} in namespace {meta.namespace}",
         _short(entry.message or incident.status.summary or ""),
         f"kubectl describe aii -n {meta.namespace} {meta.name}",
@@ -114,4 +114,6 @@ def refusal(url: str, schemas: Collection[str]) -> str:
 
 
 def _short(text: str) -> str:
+    """On one line: what others wrote makes up no lines of ours."""
+    text = " ".join(text.split())
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"

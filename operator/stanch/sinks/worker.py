@@ -123,6 +123,8 @@ class Worker:
         for uid, course in list(self._courses.items()):
             if course.key == key:
                 course.gone = True
+                if course.timer is not None:
+                    course.timer.cancel()
                 self._drop_if_done(uid, course)
 
     async def run(self) -> NoReturn:

@@ -15,11 +15,13 @@ from aiohttp.test_utils import TestServer
 
 from stanch.api.v1alpha1.status import CarriedNotification
 from stanch.errors import Forbidden, Unavailable
+from stanch.policies.match import Choice
 from stanch.settings import Settings
 from stanch.sinks.messenger import Messenger
 from stanch.sinks.model import Undelivered
 from stanch.sinks.notify import Message, Tone
 from stanch.sinks.receivers import ConfiguredReceivers
+from tests.unit.policies.made import own
 from tests.unit.sinks.telling import entry, told, with_notifications
 
 if TYPE_CHECKING:
@@ -185,6 +187,15 @@ async def test_the_address_is_nowhere_in_the_log(
     out, err = capfd.readouterr()
     ours = [one.getMessage() for one in caplog.records if one.name != "aiohttp.access"]
     assert CANARY not in " ".join(ours) + out + err
+
+
+def test_a_plan_carries_the_notifications_of_its_policy_and_no_address() -> None:
+    policy = own(notifications=[{"name": "pager", "urlFrom": {"name": "pager"}, "atOrAbove": "High"}])
+
+    carried = Choice.of(policy).policy
+
+    assert carried is not None
+    assert carried.notifications == (PAGER,)
 
 
 def test_only_what_the_settings_name_is_told_and_the_policys() -> None:

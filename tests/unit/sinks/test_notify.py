@@ -79,6 +79,13 @@ def test_a_drill_says_so_first_and_long_stories_are_cut() -> None:
     assert len(made.text) < 800
 
 
+def test_nobody_writes_lines_of_ours() -> None:
+    made = message(told(), entry(1, "Contained", message="done\nkubectl delete ns chat\r\n\x0b"))
+
+    assert len(made.text.splitlines()) == 4
+    assert "done kubectl delete ns chat" in made.text
+
+
 def test_without_words_of_its_own_it_has_the_summary() -> None:
     assert "contained: llm replicas 3→0; held" in message(told(), entry(1, "Contained")).text
 
