@@ -61,12 +61,16 @@ def test_what_is_not_for_a_receiver_is_passed_over() -> None:
     assert step.lane.delivery.through == 4
 
 
-def test_what_left_the_timeline_untold_is_counted_and_said() -> None:
-    step = next_step(lane(3, dropped=1), timeline(9, 12), everything, NOW)
+@pytest.mark.parametrize(
+    ("first", "dropped", "said"),
+    [(9, 6, "entries 4 to 8 left the timeline"), (5, 2, "entry 4 left the timeline")],
+)
+def test_what_left_the_timeline_untold_is_counted_and_said(first: int, dropped: int, said: str) -> None:
+    step = next_step(lane(3, dropped=1), timeline(first, 12), everything, NOW)
 
     assert isinstance(step, Pass)
-    assert (step.lane.delivery.through, step.lane.delivery.dropped) == (8, 6)
-    assert step.lane.delivery.message == "entries 4 to 8 left the timeline before it could be told"
+    assert (step.lane.delivery.through, step.lane.delivery.dropped) == (first - 1, dropped)
+    assert step.lane.delivery.message == f"{said} before it could be told"
 
 
 def test_a_failure_is_tried_again_later_and_later() -> None:

@@ -91,6 +91,21 @@ async def test_what_is_stored_is_delivered_in_order_and_then_written_down_once()
         assert len(world.asked) == 1, "a burst costs one write"
 
 
+async def test_who_is_being_told_is_not_told_twice_at_once() -> None:
+    class Slow(Recorder):
+        async def deliver(self, incident: AIIncident, entry: TimelineEntry) -> None:
+            await asyncio.sleep(0.01)
+            await super().deliver(incident, entry)
+
+    sink = Slow()
+    async with running(World(cloudevents=sink)) as world:
+        for _ in range(5):
+            world.worker.offer(open_to(SINK))
+        await until(lambda: seqs(sink.taken)[-1:] == [5])
+        await asyncio.sleep(0.05)
+        assert seqs(sink.taken) == [1, 2, 3, 4, 5]
+
+
 async def test_nothing_is_delivered_before_it_is_stored_that_it_will_be() -> None:
     sink = Recorder()
     async with running(World(cloudevents=sink)) as world:
