@@ -14,7 +14,7 @@ from stanch.holds.canary import Canary, HoldProof, Proof
 from stanch.holds.keeper import HoldKeeper
 from stanch.incidents.facts import Limits
 from stanch.incidents.reconcile import Reconciler
-from stanch.kube.resources import AIINCIDENTS, EVENTS, ObjectRef
+from stanch.kube.resources import AIINCIDENTS, CONTAINMENTPOLICIES, EVENTS, ObjectRef
 from stanch.observability.metrics import Metrics
 from stanch.queue import Key
 from stanch.sinks import worker as module
@@ -22,6 +22,7 @@ from stanch.sinks.model import Undelivered
 from stanch.sinks.worker import Worker
 from stanch.sweep import open_keys
 from tests.unit.incidents.in_memory import NO_TOOLS, InMemory
+from tests.unit.policies.made import own
 from tests.unit.sinks.telling import SINK, All, Recorder, seqs
 
 if TYPE_CHECKING:
@@ -52,6 +53,9 @@ class Api(InMemory):
         if resource == EVENTS:
             self.events.append(new)
         return await super().create(resource, namespace, new)
+
+    async def list(self, resource: Resource, _namespace: str = "", **_selectors: str) -> list[Json]:
+        return await super().list(resource, _namespace)
 
     async def replace_status(self, ref: ObjectRef, new: Json) -> Json:
         self.statuses += 1
@@ -189,6 +193,21 @@ async def test_what_has_ended_is_told_to_the_end_by_the_next_process(api: Api) -
         await engine.reconcile()
         (delivery,) = engine.incident.status.deliveries
         assert (delivery.through, delivery.failing_since, delivery.message) == (last, None, "")
+
+
+async def test_what_waits_for_a_person_is_told_while_it_waits(api: Api) -> None:
+    policy = own(guardrails={"approval": {"required": "Always"}})
+    api.objects[ObjectRef(CONTAINMENTPOLICIES, "chat", "chat")] = policy.wire()
+    spec = {name: value for name, value in api.objects[REF]["spec"].items() if name != "steps"}
+    api.objects[REF]["spec"] = spec | {"policyRef": {"name": "chat"}}
+    async with running(api, Recorder()) as engine:
+        await engine.reconcile()
+        assert str(engine.incident.status.phase) == "AwaitingApproval"
+        await until(lambda: KEY in engine.asked)
+        await engine.reconcile()
+
+        (delivery,) = engine.incident.status.deliveries
+        assert delivery.through == engine.incident.status.timeline[-1].seq
 
 
 async def test_what_is_given_up_is_seen_in_status_event_and_metric(api: Api) -> None:
