@@ -167,6 +167,45 @@ class Settings(BaseSettings):
         default=32 * 1024 * 1024, ge=1024 * 1024, le=1024 * 1024 * 1024, description="most of one collection"
     )
 
+    # Who is told of incidents. Addresses of notifications are in Secrets that policies name.
+    cloudevents_url: str | None = Field(
+        default=None, description="where every transition is sent as a CloudEvent; unset: nowhere"
+    )
+    cloudevents_token_file: Path | None = Field(
+        default=None, description="bearer token for cloudevents_url, read again each time"
+    )
+    cloudevents_ca_file: Path | None = Field(
+        default=None, description="CA of cloudevents_url; unset: the system's"
+    )
+    ocsf_url: str | None = Field(
+        default=None, description="where every phase is sent as an OCSF Incident Finding; unset: nowhere"
+    )
+    ocsf_token_file: Path | None = Field(
+        default=None, description="bearer token for ocsf_url, read again each time"
+    )
+    ocsf_ca_file: Path | None = Field(default=None, description="CA of ocsf_url; unset: the system's")
+    sink_timeout_seconds: Annotated[float, Field(gt=0, le=25)] = Field(
+        default=10.0, description="until a receiver that does not answer is tried again later"
+    )
+    notification_schemas: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(
+            *("betterstack", "discord", "gchat", "goalerts", "gotifys", "incidentio", "mailtos", "matrixs"),
+            *(
+                "mmosts",
+                "msteams",
+                "ntfys",
+                "opsgenie",
+                "pagerduty",
+                "pagertree",
+                "rockets",
+                "signl4",
+                "slack",
+            ),
+            *("sns", "splunk", "squadcast", "tgram", "twilio", "webex", "workflows", "wxteams", "zulip"),
+        ),
+        description="which of Apprise's services notifications may use, by the schema of their URLs",
+    )
+
     # Logs
     log_format: Literal["json", "console"] = "json"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -177,7 +216,7 @@ class Settings(BaseSettings):
         """`STANCH_PROTECTED_NAMESPACES=a,b` is what a person writes in a manifest."""
         lists = {
             name: tuple(part.strip() for part in given.split(",") if part.strip())
-            for name in ("protected_namespaces", "protected_labels")
+            for name in ("protected_namespaces", "protected_labels", "notification_schemas")
             if isinstance(given := values.get(name), str)
         }
         return values | lists

@@ -45,10 +45,30 @@ class _PolicyMeta(BaseModel):
     name: str
 
 
+class _Delivery(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+    through: int = 0
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+    seq: int = 0
+
+
 class _Status(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     phase: str | None = None
+    deliveries: tuple[_Delivery, ...] = ()
+    timeline: tuple[_Entry, ...] = ()
+
+    @property
+    def told(self) -> bool:
+        """Whether everybody has been told of everything."""
+        last = max((entry.seq for entry in self.timeline), default=0)
+        return all(delivery.through >= last for delivery in self.deliveries)
 
 
 class _Incident(BaseModel):
@@ -60,21 +80,29 @@ class _Incident(BaseModel):
     status: _Status = _Status()
 
 
-def open_keys(incidents: Iterable[Json]) -> list[Key]:
-    """All but the closed ones; a closed one that is being deleted still has to be let go."""
+def open_keys(incidents: Iterable[Json], *, untold: bool = False) -> list[Key]:
+    """All but the closed ones; a closed one that is being deleted still has to be let go.
+
+    With `untold` also those that somebody has yet to be told about.
+    """
     parsed = map(_Incident.model_validate, incidents)
     return [
         Key(each.metadata.namespace, each.metadata.name)
         for each in parsed
-        if each.status.phase != "Closed" or each.metadata.deletion_timestamp is not None
+        if each.status.phase != "Closed"
+        or each.metadata.deletion_timestamp is not None
+        or (untold and not each.status.told)
     ]
 
 
 async def sweep(kube: Kube, add_all: Callable[[Iterable[Key]], None], *, every: float) -> NoReturn:
-    """Incidents that are not closed."""
+    """Incidents that are not closed, and in the first look those of which somebody has yet to be told."""
+    first = True
 
     async def look() -> None:
-        add_all(open_keys(await kube.list(AIINCIDENTS)))
+        nonlocal first
+        add_all(open_keys(await kube.list(AIINCIDENTS), untold=first))
+        first = False
 
     await _again_and_again(look, every)
 

@@ -92,6 +92,22 @@ def run(  # noqa: PLR0913 - one parameter a flag
     prometheus_timeout_seconds: Annotated[
         float | None, typer.Option(help="Until one round of queries is given up.")
     ] = None,
+    cloudevents_url: Annotated[
+        str | None, typer.Option(help="Where every transition is sent; unset: nowhere.")
+    ] = None,
+    cloudevents_token_file: Annotated[Path | None, typer.Option(help="Bearer token for it.")] = None,
+    cloudevents_ca_file: Annotated[Path | None, typer.Option(help="Its CA; else the system's.")] = None,
+    ocsf_url: Annotated[
+        str | None, typer.Option(help="Where every phase is sent as a finding; unset: nowhere.")
+    ] = None,
+    ocsf_token_file: Annotated[Path | None, typer.Option(help="Bearer token for it.")] = None,
+    ocsf_ca_file: Annotated[Path | None, typer.Option(help="Its CA; else the system's.")] = None,
+    sink_timeout_seconds: Annotated[
+        float | None, typer.Option(help="Until a receiver that does not answer is tried again later.")
+    ] = None,
+    notification_schemas: Annotated[
+        str | None, typer.Option(help="Comma-separated; Apprise's services that notifications may use.")
+    ] = None,
     http_host: Annotated[str | None, typer.Option(help="Address of probes and metrics.")] = None,
     http_port: Annotated[int | None, typer.Option(help="Port of probes and metrics.")] = None,
     receiver_port: Annotated[

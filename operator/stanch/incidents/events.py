@@ -59,6 +59,10 @@ def notes(old: AIIncidentStatus, new: AIIncidentStatus) -> list[Note]:
         told.append(Note("Warning", "Contested", contested_line(new.contested)))
     told += _approval(old, new)
     told += _release(old, new)
+    told += [
+        Note("Warning", "SinkGaveUp", f"{sink} was not told {count} of what happened: {why}")
+        for sink, count, why in given_up(old, new)
+    ]
     held = conditions.find(new.conditions, conditions.HELD)
     was_held = conditions.find(old.conditions, conditions.HELD)
     if (
@@ -71,6 +75,16 @@ def notes(old: AIIncidentStatus, new: AIIncidentStatus) -> list[Note]:
         type_: Literal["Normal", "Warning"] = "Warning" if new.phase in _WARNINGS else "Normal"
         told.append(Note(type_, str(new.phase), new.summary or str(new.phase)))
     return told
+
+
+def given_up(old: AIIncidentStatus, new: AIIncidentStatus) -> list[tuple[str, int, str]]:
+    """Who was not told how many more entries of the timeline, and why."""
+    before = {one.sink: one.dropped for one in old.deliveries}
+    return [
+        (one.sink, one.dropped - before.get(one.sink, 0), one.message)
+        for one in new.deliveries
+        if one.dropped > before.get(one.sink, 0)
+    ]
 
 
 def _approval(old: AIIncidentStatus, new: AIIncidentStatus) -> list[Note]:

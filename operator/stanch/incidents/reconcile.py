@@ -6,6 +6,7 @@ anew goes on from what it reads.
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -24,7 +25,7 @@ from stanch.holds.canary import Canary
 from stanch.holds.keeper import HoldKeeper
 from stanch.incidents import containment, release, signalled, stages
 from stanch.incidents.census import Census
-from stanch.incidents.events import event, notes
+from stanch.incidents.events import event, given_up, notes
 from stanch.incidents.facts import Contest, Decision, Facts, Limits, RemoveFinalizer, begun
 from stanch.incidents.gather import gather
 from stanch.incidents.guardrails import OwnLimits
@@ -33,6 +34,8 @@ from stanch.incidents.perform import Performer
 from stanch.kube.resources import AIINCIDENTS, EVENTS, NETWORKPOLICIES, ObjectRef, Resource
 from stanch.policies.reconcile import concerned
 from stanch.queue import Key
+from stanch.sinks.receivers import ConfiguredReceivers
+from stanch.sinks.worker import Worker
 from stanch.verification.measure import Measurer
 
 if TYPE_CHECKING:
@@ -70,15 +73,17 @@ class Reconciler:
     tell_policy: Callable[[ObjectRef], None] | None = None
     """Who follows which policy is part of that policy's status."""
     census: Census = field(default_factory=Census)
+    outbox: Worker = field(default_factory=Worker)
+    """Tells others of what is stored."""
 
     async def background(self) -> None:
-        """Prove the hold again and again; when the verdict changes, every incident's `Held` does."""
+        """Tell others, and prove the hold again and again: its verdict is every incident's `Held`."""
 
         def changed() -> None:
             for key in self.hints.known():
                 self.enqueue(key)
 
-        await self.canary.run(changed)
+        await asyncio.gather(self.canary.run(changed), self.outbox.run())
 
     def workload_changed(self, resource: Resource, namespace: str, name: str) -> list[Key]:
         """The incidents known to this process that hold this object; others are found by the sweep.
@@ -126,13 +131,17 @@ class Reconciler:
                 self.hints.forget(key)
                 self.census.forget(key)
                 self.tools.measurer.forget(key)
+                self.outbox.forget(key)
                 return None
             incident = AIIncident.parse(body)
+            self.outbox.offer(incident)
             if _settled(incident):
                 self.hints.heard(key, self.hints.signals(key))  # an incident that has ended takes no more in
+                await self._note_deliveries(key, body, incident)
                 return None
             wait = self._waits(key, incident)
             if wait > 0:
+                await self._note_deliveries(key, body, incident)
                 return wait
             facts = await gather(
                 self.kube,
@@ -166,6 +175,15 @@ class Reconciler:
         log.warning("still moving", key=str(key), passes=_MOST_PASSES)
         return 1.0
 
+    async def _note_deliveries(self, key: Key, body: Json, incident: AIIncident) -> None:
+        """Of an incident for which nothing else is written. Raises Conflict."""
+        status = incident.status
+        if self.outbox.folded(status, status, incident).deliveries != status.deliveries:
+            events: list[Json] = []
+            stored = await self._store(key, body, Facts(incident), status, events)
+            self.outbox.offer(AIIncident.parse(stored))
+            await self._publish(key, events)
+
     def _waits(self, key: Key, incident: AIIncident) -> float:
         """Seconds until the plan of one that awaits approval is made anew, unless its spec changes."""
         if incident.status.phase is not Phase.AWAITING_APPROVAL or release.wanted(incident):
@@ -195,6 +213,7 @@ class Reconciler:
                 facts = replace(
                     facts, incident=AIIncident.parse(body), contests=(), signals=(), errands={}, readings={}
                 )
+                self.outbox.offer(facts.incident)
                 self.hints.brought(key, {})
             if not decision.acts:
                 return not decision.again, decision.look_again
@@ -245,6 +264,7 @@ class Reconciler:
     ) -> Json:
         """Write the status if it says anything new, and note what to tell about it. The one status writer."""
         old = facts.incident.status
+        status = self.outbox.folded(old, status, facts.incident)
         wire = status.wire()
         if old.wire() == wire:
             self.hints.heard(key, facts.signals)
@@ -283,6 +303,8 @@ class Reconciler:
         )
         if contests > 0:
             self.metrics.contested.labels(key.namespace).inc(contests)
+        for sink, dropped, _ in given_up(old, new):
+            self.metrics.sink_dropped.labels(sink).inc(dropped)
         times = new.timestamps
         first = old.timestamps is None or old.timestamps.contained is None
         if times and times.contained and times.detected and first:
@@ -349,6 +371,7 @@ def build(services: Services) -> Reconciler:
         ),
         enqueue=services.enqueue,
         tell_policy=services.enqueue_policy,
+        outbox=Worker(ConfiguredReceivers.from_settings(settings, services.kube), services.enqueue),
         tools=Tools(
             collector,
             Measurer(services.kube, services.prometheus, collector, _utc_now, services.enqueue),

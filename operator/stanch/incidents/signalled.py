@@ -108,4 +108,5 @@ def _worth_telling(flaps: int) -> bool:
 
 
 def _entry(note: Note, type_: str, message: str) -> TimelineEntry:
-    return TimelineEntry(at=note.at, type=type_, message=message[:_LONGEST])
+    reason = "Firing" if note.firing else "Resolved"
+    return TimelineEntry(at=note.at, type=type_, reason=reason, message=message[:_LONGEST])

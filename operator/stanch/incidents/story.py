@@ -15,13 +15,12 @@ from stanch.api.v1alpha1.status import (
     ReleaseStatus,
     StepState,
     StepStatus,
-    TimelineEntry,
     Timestamps,
     VerificationStatus,
 )
 from stanch.api.v1alpha1.steps import CollectEvidence
 from stanch.holds.canary import Proof
-from stanch.incidents import signalled, staging
+from stanch.incidents import signalled, staging, timeline
 from stanch.incidents.gate import Gate, stands
 from stanch.status import conditions
 from stanch.status.conditions import Say
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
     from stanch.api.v1alpha1.evidence import EvidenceRecord
     from stanch.incidents.facts import Contest, Facts
 
-_TIMELINE = 100
 _JUST_CREATED = timedelta(seconds=2)
 _CONTAINING = {Phase.CONTAINED, Phase.PARTIALLY_CONTAINED}
 _BEGUN = {Phase.CONTAINING, Phase.CONTAINMENT_FAILED, *_CONTAINING}
@@ -73,8 +71,7 @@ def tell(facts: Facts, told: Told, now: datetime) -> AIIncidentStatus:
     said += staging.says(facts.incident, phase, release, verification)
     generation = facts.incident.metadata.generation
     signals, heard = signalled.fold(old.signals, facts.signals)
-    entries = [*heard, *_timeline(old, told, phase, now)]
-    return AIIncidentStatus(
+    new = AIIncidentStatus(
         observed_generation=generation,
         phase=phase,
         target=target_line(facts.incident.spec.targets),
@@ -100,9 +97,12 @@ def tell(facts: Facts, told: Told, now: datetime) -> AIIncidentStatus:
         verification=verification,
         signals=signals,
         evidence=_evidence_records(old, told.steps, verification),
+        reports=old.reports,
+        deliveries=old.deliveries,
         timestamps=timestamps,
-        timeline=(*old.timeline, *entries)[-_TIMELINE:],
     )
+    news = timeline.Heard(heard, facts.contests, told.contests)
+    return new.model_copy(update={"timeline": timeline.extended(facts.incident, new, news, now)})
 
 
 def _evidence_records(
@@ -265,23 +265,3 @@ def _contained_in(timestamps: Timestamps) -> str | None:
     if timestamps.contained is None or timestamps.detected is None:
         return None
     return span(timestamps.contained - timestamps.detected)
-
-
-def _timeline(old: AIIncidentStatus, told: Told, phase: Phase, now: datetime) -> list[TimelineEntry]:
-    states = {step.id: step.state for step in old.steps}
-    entries = [
-        TimelineEntry(
-            at=now,
-            type=f"Step{step.state}",
-            message=f"{step.action} of {step.target.name}: {step.message}"[:1024],
-        )
-        for step in told.steps
-        if states.get(step.id) != step.state
-    ]
-    entries += [
-        TimelineEntry(at=contest.at, type=conditions.CONTESTED, message=contest.line)
-        for contest in told.contests
-    ]
-    if phase != old.phase:
-        entries.append(TimelineEntry(at=now, type=str(phase), message=told.problem[:1024]))
-    return entries

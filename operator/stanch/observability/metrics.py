@@ -33,6 +33,7 @@ class Metrics:
     denied: Counter = field(init=False)
     signals: Counter = field(init=False)
     signal_requests: Counter = field(init=False)
+    sink_dropped: Counter = field(init=False)
 
     def __post_init__(self) -> None:
         registry = self.registry
@@ -93,6 +94,12 @@ class Metrics:
         )
         self.signal_requests = Counter(
             "stanch_signal_requests", "Requests to the receiver of alerts", ["code"], registry=registry
+        )
+        self.sink_dropped = Counter(
+            "stanch_sink_dropped",
+            "Entries of timelines that a receiver was not told: refused, or not taken for a day",
+            ["sink"],
+            registry=registry,
         )
 
     def observe_request(self, observed: Observed) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from stanch.api.v1alpha1.incident import Mode, PolicyKind
 from stanch.api.v1alpha1.policy import ClusterContainmentPolicy, ContainmentPolicy, Guardrails
-from stanch.api.v1alpha1.status import PlanPolicy
+from stanch.api.v1alpha1.status import CarriedNotification, PlanPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -68,6 +68,15 @@ class Choice:
                 steps=policy.spec.steps,
                 verification=policy.spec.verification,
                 release=policy.spec.release,
+                notifications=tuple(
+                    CarriedNotification(
+                        name=one.name,
+                        secret=one.url_from.name,
+                        key=one.url_from.key,
+                        at_or_above=one.at_or_above,
+                    )
+                    for one in policy.spec.notifications
+                ),
             ),
             policy,
         )

@@ -163,6 +163,15 @@ CarriedVerification = Annotated[
 CarriedRelease = Annotated[ReleaseRule, WithJsonSchema({"description": "as spec.release of the policy"})]
 
 
+class CarriedNotification(ApiModel):
+    """As in spec.notifications of the policy: who is told, by the Secret that has the address."""
+
+    name: str = Field(max_length=63)
+    secret: str = Field(max_length=253)
+    key: str = Field(max_length=253)
+    at_or_above: str = Field(max_length=63, description="the least severity that is told")
+
+
 class PlanPolicy(ApiModel):
     """The policy as it was when the plan was made: what happens to it later changes nothing here."""
 
@@ -174,6 +183,7 @@ class PlanPolicy(ApiModel):
     steps: tuple[CarriedStep, ...] = Field(default=(), max_length=10)
     verification: CarriedVerification | None = None
     release: CarriedRelease | None = None
+    notifications: tuple[CarriedNotification, ...] = Field(default=(), max_length=20)
 
     def __str__(self) -> str:
         return f"{self.kind}/{self.name}"
@@ -321,7 +331,9 @@ class ClockStatus(ApiModel):
 class DeliveryStatus(ApiModel):
     """How far one receiver has been told of the timeline."""
 
-    sink: str = Field(max_length=63)
+    sink: str = Field(
+        max_length=80, description="cloudevents, ocsf, or notification/ and its name in the policy"
+    )
     through: int = Field(
         default=0, ge=0, description="seq of the last entry that it has taken, or that was given up"
     )
@@ -370,7 +382,7 @@ class AIIncidentStatus(ApiModel):
     clock: str | None = Field(
         default=None, max_length=63, description="the reporting duty that is due next, and when"
     )
-    deliveries: tuple[DeliveryStatus, ...] = items(20, keys=("sink",), default=())
+    deliveries: tuple[DeliveryStatus, ...] = items(24, keys=("sink",), default=())
     reports: tuple[ReportRecord, ...] = Field(default=(), max_length=10)
     timestamps: Timestamps | None = None
     timeline: tuple[TimelineEntry, ...] = Field(default=(), max_length=100)
