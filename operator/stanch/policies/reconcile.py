@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from stanch.actions.objects import Meta
 from stanch.api.v1alpha1.base import ApiModel
 from stanch.api.v1alpha1.policy import PolicyIncident
-from stanch.api.v1alpha1.status import Phase
+from stanch.api.v1alpha1.status import CONTAINS, Phase
 from stanch.errors import Rejected
 from stanch.kube.resources import AIINCIDENTS
 from stanch.policies.choose import parse, ref_of
@@ -30,14 +30,7 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 
-ACTIVE = {
-    Phase.AWAITING_APPROVAL,
-    Phase.CONTAINING,
-    Phase.CONTAINED,
-    Phase.PARTIALLY_CONTAINED,
-    Phase.CONTAINMENT_FAILED,
-    Phase.RELEASING,
-}
+ACTIVE = CONTAINS | {Phase.AWAITING_APPROVAL}
 
 
 class _Followed(ApiModel):
