@@ -167,8 +167,8 @@ def in_flight(request: Request) -> bool:
 def kubelets_go_on(plant: Plant, space: Space) -> None:
     """KWOK tries once what a kubelet tries until it goes through.
 
-    An API server that has just started refuses it where something is held until it knows the holds. Kubernetes'
-    controllers do go on, after pauses of up to a minute; started anew, they have none.
+    An API server that has just started refuses it where something is held until it knows the holds.
+    Kubernetes' controllers do go on, after pauses of up to a minute; started anew, they have none.
     """
     pod = "-n", space.name, "run", "probe", "--image=none", "--dry-run=server"
     eventually(lambda: "not yet synced" not in plant.kubectl(*pod).stderr, "the holds are known", PATIENCE)
