@@ -33,6 +33,7 @@ _SHORT = {
     "rejudge-seconds": "1",
     "canary-seconds": "2",
     "policy-seconds": "2",
+    "drill-seconds": "1",
 }
 Json = dict[str, Any]
 
