@@ -33,6 +33,7 @@ _SHORT = {
     "rejudge-seconds": "1",
     "canary-seconds": "2",
     "policy-seconds": "2",
+    "drill-seconds": "1",
 }
 Json = dict[str, Any]
 
@@ -196,10 +197,10 @@ class Space:
     def create(self, manifest: Json) -> None:
         self("create", "-f", "-", stdin=manifest)
 
-    def running(self, kind: str, name: str, pods: int, within: float = WITHIN) -> None:
+    def running(self, kind: str, name: str, pods: int) -> None:
         """Wait until all pods of the workload are ready."""
         path = "{.status.numberReady}" if kind == "DaemonSet" else "{.status.readyReplicas}"
-        self.wait(f"{kind}/{name}", path, str(pods), within)
+        self.wait(f"{kind}/{name}", path, str(pods))
 
     def wait(self, what: str, path: str, value: str, within: float = WITHIN) -> None:
         said = self.kubectl(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 import kopf
 import structlog
 
+from stanch.drills.runner import Drills
 from stanch.errors import FenceLost, StanchError
 from stanch.handlers.enqueue import Enqueue
 from stanch.handlers.watches import WATCHED, Watches, kopf_settings, register
@@ -204,6 +205,9 @@ class Leadership:
             every=settings.prometheus_interval_seconds,
             within=settings.prometheus_timeout_seconds,
         )
+        self._drills = Drills(
+            fenced, settings.all_protected_namespaces, self._policy_told_of, settings.drill_seconds
+        )
         self._watches = self._make_watches()
         metrics.watch_queue(self._queue.oldest_age, lambda: elector.leading)
 
@@ -234,6 +238,7 @@ class Leadership:
             ),
             asyncio.create_task(self._engine.background(), name="background"),
             asyncio.create_task(self._poller.run(), name="poller"),
+            asyncio.create_task(self._drills.run(), name="drills"),
         }
         stopped = asyncio.create_task(stop.wait(), name="stop")
         try:

@@ -71,6 +71,9 @@ class Settings(BaseSettings):
     policy_seconds: Seconds = Field(
         default=60.0, description="how often what every policy selects is counted unasked"
     )
+    drill_seconds: Seconds = Field(
+        default=30.0, description="how often it is looked whether drills of policies are due"
+    )
     canary_seconds: Seconds = Field(
         default=60.0, description="how often the hold is proven by trying to break it"
     )

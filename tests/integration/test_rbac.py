@@ -124,6 +124,7 @@ def test_the_operator_uses_all_it_is_granted_and_is_refused_nothing(
     quarantine_and_release(worked)
     follow_policies(worked)
     heed_an_alert(worked, receiver)
+    drill_and_clean_up(worked)
     refused, used = asked_for(audited)
     assert refused == []
     assert used == granted()
@@ -303,6 +304,29 @@ def heed_an_alert(space: Space, receiver: Receiver) -> None:
     name = told["incident"].partition("/")[2]
     space.wait_phase(name, "Contained")
     space.release(name)
+
+
+def drill_and_clean_up(space: Space) -> None:
+    """Of two exercises a policy keeps one; what only looks like one is left alone."""
+    space.create(workload("Deployment", "drilled", 1, labels={"team": "drills"}))
+    drill = {"name": "yearly", "schedule": "0 0 29 2 *", "keep": 1}
+    spec = {
+        "selector": {"matchLabels": {"team": "drills"}},
+        "drills": [drill],
+        "steps": [{"scaleToZero": {}}],
+    }
+    head = {"apiVersion": "stanch.dev/v1alpha1", "kind": "ContainmentPolicy", "metadata": {"name": "drills"}}
+    space.create(head | {"spec": spec})
+    looks: list[dict[str, Any]] = [{"exercise": True}, {"exercise": True}, {"mode": "DryRun"}]
+    for number, more in enumerate(looks):
+        name = f"older-{number}"
+        space.incident(name, "Deployment/drilled", policyRef={"name": "drills"}, **more)
+        space.wait_phase(name, "Detected")
+        time.sleep(1)  # creationTimestamp has whole seconds
+    for number in range(3):
+        space("label", "aii", f"older-{number}", "stanch.dev/drill=yearly")
+    space.gone("aii/older-0")
+    space("get", "aii", "older-1", "older-2")
 
 
 def quarantine_and_release(space: Space) -> None:

@@ -41,6 +41,9 @@ def run(  # noqa: PLR0913 - one parameter a flag
     policy_seconds: Annotated[
         float | None, typer.Option(help="How often what policies select is counted.")
     ] = None,
+    drill_seconds: Annotated[
+        float | None, typer.Option(help="How often it is looked whether drills are due.")
+    ] = None,
     canary_seconds: Annotated[float | None, typer.Option(help="How often the hold is proven.")] = None,
     protected_namespaces: Annotated[
         str | None, typer.Option(help="Comma-separated; nothing in these is ever touched.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from stanch.api.v1alpha1.status import Phase
+from stanch.api.v1alpha1.status import CONTAINS, Phase
 from stanch.queue import Key
 
 if TYPE_CHECKING:
@@ -13,14 +13,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from stanch.api.v1alpha1.incident import AIIncident
-
-_CONTAINING = {
-    Phase.CONTAINING,
-    Phase.CONTAINED,
-    Phase.PARTIALLY_CONTAINED,
-    Phase.CONTAINMENT_FAILED,
-    Phase.RELEASING,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +43,7 @@ def containment_of(incident: AIIncident) -> Containment | None:
         begun=times.begun,
         policy=policy.uid if policy else "",
         targets=frozenset(f"{target.kind}/{target.name}" for target in incident.spec.targets),
-        active=status.phase in _CONTAINING,
+        active=status.phase in CONTAINS,
         approved=status.approval is not None and status.approval.used_at is not None,
         recovered=status.phase is Phase.RECOVERED,
         took=_took(incident),

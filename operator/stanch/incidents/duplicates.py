@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from stanch.api.v1alpha1.base import ApiModel
 from stanch.api.v1alpha1.meta import ObjectMeta
-from stanch.api.v1alpha1.status import Phase
+from stanch.api.v1alpha1.status import ENDED, Phase
 from stanch.kube.resources import AIINCIDENTS
 
 if TYPE_CHECKING:
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from stanch.api.v1alpha1.incident import AIIncident
     from stanch.kube.client import Kube
 
-_OVER = {Phase.RELEASED, Phase.RECOVERED, Phase.CLOSED, Phase.REJECTED, Phase.DUPLICATE}
 _EARLIEST = datetime.min.replace(tzinfo=UTC)
 
 
@@ -56,7 +55,7 @@ def same_as(incident: AIIncident, reported: Iterable[Reported]) -> str:
         for one in reported
         if one.spec.dedup_key == incident.spec.dedup_key
         and one.metadata.uid != incident.metadata.uid
-        and one.status.phase not in _OVER
+        and one.status.phase not in ENDED
         and one.metadata.deletion_timestamp is None
         and (one.status.phase is not None or one.order < mine)
     ]

@@ -16,7 +16,7 @@ import structlog
 
 from stanch.actions.protocol import Tools
 from stanch.api.v1alpha1.incident import AIIncident, DesiredState
-from stanch.api.v1alpha1.status import AIIncidentStatus, Phase
+from stanch.api.v1alpha1.status import ENDED, AIIncidentStatus, Phase
 from stanch.errors import Conflict, NotFound, Rejected, StanchError
 from stanch.evidence.reading import Limits as EvidenceLimits
 from stanch.evidence.store import StoreOptions, open_store
@@ -50,7 +50,6 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 _MOST_PASSES = 30
-_FINISHED = {Phase.RELEASED, Phase.RECOVERED, Phase.CLOSED, Phase.REJECTED, Phase.DUPLICATE}
 
 
 def _utc_now() -> datetime:
@@ -322,7 +321,7 @@ class Reconciler:
 def _settled(incident: AIIncident) -> bool:
     """Ended for good, as far as this spec goes."""
     return (
-        incident.status.phase in _FINISHED
+        incident.status.phase in ENDED
         and incident.status.observed_generation == incident.metadata.generation
         and incident.metadata.deletion_timestamp is None
         and not release.unfinished(incident)

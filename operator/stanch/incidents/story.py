@@ -65,7 +65,7 @@ def tell(facts: Facts, told: Told, now: datetime) -> AIIncidentStatus:
     contested = _contested(old.contested, told.contests)
     held = _held(facts, told, phase)
     gate = told.gate or stands(old)
-    timestamps = _timestamps(facts, phase, gate, now)
+    timestamps = _rehearsed(_timestamps(facts, phase, gate, now), facts, told, now)
     release, verification = told.release or old.release, told.verification or old.verification
     said = _said(told, phase, held, contested, facts.problem, gate)
     said += staging.says(facts.incident, phase, release, verification)
@@ -84,6 +84,7 @@ def tell(facts: Facts, told: Told, now: datetime) -> AIIncidentStatus:
                 problem=told.problem or held.message,
                 refused=facts.problem,
                 plan=told.plan,
+                rehearsed_in=_rehearsed_in(timestamps) if told.course.dry_run else None,
             )
             + staging.addition(facts.incident, phase, release, verification)
         )[:2048],
@@ -259,6 +260,18 @@ def _detected(facts: Facts, now: datetime) -> datetime:
     seen = facts.seen_at or now
     created = facts.incident.metadata.creation_timestamp or seen
     return seen if seen - created < _JUST_CREATED else created
+
+
+def _rehearsed(times: Timestamps, facts: Facts, told: Told, now: datetime) -> Timestamps:
+    """What can be measured with nothing touched: a plan whose changes, and their undo, were all accepted."""
+    proven = not any(step.state is StepState.REFUSED for step in told.steps)
+    if not (facts.incident.spec.exercise and told.course.dry_run and proven):
+        return times
+    return times.model_copy(update={"rehearsed": times.rehearsed or now})
+
+
+def _rehearsed_in(times: Timestamps) -> timedelta | None:
+    return None if times.rehearsed is None or times.detected is None else times.rehearsed - times.detected
 
 
 def _contained_in(timestamps: Timestamps) -> str | None:

@@ -12,12 +12,13 @@ from pydantic import ValidationError
 from stanch.actions.objects import Meta
 from stanch.api.v1alpha1.base import ApiModel
 from stanch.api.v1alpha1.policy import PolicyIncident
-from stanch.api.v1alpha1.status import Phase
+from stanch.api.v1alpha1.status import CONTAINS, Phase
 from stanch.errors import Rejected
 from stanch.kube.resources import AIINCIDENTS
 from stanch.policies.choose import parse, ref_of
-from stanch.policies.selected import workloads
-from stanch.policies.state import NO_NEWS, Found, Matched, status_of
+from stanch.policies.drilled import DRILL_LABEL, Drilled
+from stanch.policies.selected import matched
+from stanch.policies.state import NO_NEWS, Found, status_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -30,14 +31,7 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 
-ACTIVE = {
-    Phase.AWAITING_APPROVAL,
-    Phase.CONTAINING,
-    Phase.CONTAINED,
-    Phase.PARTIALLY_CONTAINED,
-    Phase.CONTAINMENT_FAILED,
-    Phase.RELEASING,
-}
+ACTIVE = CONTAINS | {Phase.AWAITING_APPROVAL}
 
 
 class _Followed(ApiModel):
@@ -91,31 +85,28 @@ class PolicyReconciler:
             raise Rejected(
                 "PolicyUnreadable", f"{ref} has something in it that this version does not know: {error}"
             ) from error
-        matched, incidents = await asyncio.gather(self._workloads(policy), self._incidents(policy))
-        status = status_of(policy, Found(matched, incidents, self.protected), self.clock(), self.news(ref))
+        selected, listed = await asyncio.gather(
+            matched(self.kube, policy, self.protected),
+            self.kube.list(AIINCIDENTS, policy.metadata.namespace or None),
+        )
+        found = Found(selected, _active_among(listed, policy), self.protected, _drilled_among(listed, policy))
+        status = status_of(policy, found, self.clock(), self.news(ref))
         wire = status.wire()
         if policy.status.wire() != wire:
             await self.kube.replace_status(ref, {**body, "status": wire})
 
-    async def _workloads(self, policy: Policy) -> frozenset[Matched]:
-        """Those that an incident can name: controlled by nothing else, in a namespace not protected."""
-        found = [
-            (resource, Meta.model_validate(item["metadata"]))
-            for resource, item in await workloads(self.kube, policy)
-        ]
-        return frozenset(
-            Matched(meta.namespace or "", resource.kind, meta.name)
-            for resource, meta in found
-            if meta.controller is None and meta.namespace not in self.protected
-        )
 
-    async def _incidents(self, policy: Policy) -> tuple[PolicyIncident, ...]:
-        listed = await self.kube.list(AIINCIDENTS, policy.metadata.namespace or None)
-        return tuple(
-            active
-            for incident in map(_Incident.model_validate, listed)
-            if (active := _active(incident, policy)) is not None
-        )
+def _active_among(listed: list[Json], policy: Policy) -> tuple[PolicyIncident, ...]:
+    incidents = map(_Incident.model_validate, listed)
+    return tuple(active for incident in incidents if (active := _active(incident, policy)) is not None)
+
+
+def _drilled_among(listed: list[Json], policy: Policy) -> tuple[Drilled, ...]:
+    if not policy.spec.drills:
+        return ()
+    return tuple(
+        Drilled.model_validate(one) for one in listed if DRILL_LABEL in one["metadata"].get("labels", {})
+    )
 
 
 def _active(incident: _Incident, policy: Policy) -> PolicyIncident | None:

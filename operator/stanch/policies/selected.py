@@ -9,6 +9,7 @@ from stanch.actions.objects import Meta
 from stanch.api.v1alpha1.base import ApiModel
 from stanch.api.v1alpha1.policy import ClusterContainmentPolicy
 from stanch.kube.resources import CRONJOBS, JOBS, NAMESPACES, WORKLOADS, Resource
+from stanch.policies.state import Matched
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,6 +34,18 @@ class _Serving(ApiModel):
 async def workloads(kube: Kube, policy: Policy) -> list[tuple[Resource, Json]]:
     """The metadata of all of them, whoever controls them and whether or not their namespace is protected."""
     return await _list(kube, policy, (*WORKLOADS, JOBS, CRONJOBS), metadata_only=True)
+
+
+async def matched(kube: Kube, policy: Policy, protected: frozenset[str]) -> frozenset[Matched]:
+    """Those that an incident can name: controlled by nothing else, in a namespace that is not protected."""
+    found = [
+        (resource, Meta.model_validate(item["metadata"])) for resource, item in await workloads(kube, policy)
+    ]
+    return frozenset(
+        Matched(meta.namespace or "", resource.kind, meta.name)
+        for resource, meta in found
+        if meta.controller is None and meta.namespace not in protected
+    )
 
 
 async def serving(kube: Kube, policy: Policy) -> dict[str, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -12,20 +13,23 @@ from stanch.api.v1alpha1.incident import TargetKind
 from stanch.api.v1alpha1.policy import (
     ContainmentPolicy,
     ContainmentPolicyStatus,
+    DrillStatus,
     PolicyIncident,
     TriggerState,
     TriggerStatus,
 )
 from stanch.api.v1alpha1.steps import OnFailure
+from stanch.policies.drilled import of_drill
+from stanch.policies.schedule import wrong_with
 from stanch.status import conditions
 from stanch.status.conditions import Say
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from datetime import datetime
 
     from stanch.api.v1alpha1.policy import Trigger
     from stanch.api.v1alpha1.steps import Step
+    from stanch.policies.drilled import Drilled
     from stanch.policies.match import Policy
     from stanch.signals.board import News
 
@@ -54,6 +58,8 @@ class Found:
     incidents: tuple[PolicyIncident, ...] = ()
     protected: frozenset[str] = frozenset()
     """Namespaces in which nothing is ever contained."""
+    drilled: tuple[Drilled, ...] = ()
+    """Incidents that may be exercises of its drills."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +95,30 @@ def status_of(
         incidents=tuple(sorted(found.incidents, key=lambda one: (one.namespace, one.name))[:_LISTED]),
         conditions=conditions.merge(policy.status.conditions, said, generation, now),
         triggers=_triggers(policy, news),
+        drills=_drills(policy, found.drilled),
+    )
+
+
+def _drills(policy: Policy, drilled: Sequence[Drilled]) -> tuple[DrillStatus, ...]:
+    """Of each drill of the spec the newest exercise; one that was deleted since stands as it was told."""
+    told = {one.name: one for one in policy.status.drills}
+    shown = []
+    for drill in policy.spec.drills:
+        mine = [_drill(one, drill.name) for one in drilled if of_drill(one, policy, drill.name)]
+        before = told.get(drill.name)
+        newest = max([*mine, *([before] if before is not None else [])], key=lambda one: one.at, default=None)
+        if newest is not None:
+            shown.append(next((one for one in mine if one.incident == newest.incident), newest))
+    return tuple(shown)
+
+
+def _drill(one: Drilled, name: str) -> DrillStatus:
+    return DrillStatus(
+        name=name,
+        at=one.metadata.creation_timestamp or datetime.min.replace(tzinfo=UTC),
+        incident=f"{one.metadata.namespace}/{one.metadata.name}",
+        phase=one.status.phase,
+        message=one.status.summary,
     )
 
 
@@ -161,6 +191,13 @@ def impossible(policy: Policy, found: Found) -> Problem | None:
     wrong = too_late(policy.spec.steps)
     if wrong:
         return Problem("StepTooLate", wrong)
+    unreadable = next((drill for drill in policy.spec.drills if wrong_with(drill.schedule)), None)
+    if unreadable is not None:
+        return Problem(
+            "BadSchedule",
+            f"drill {unreadable.name} is never made: schedule {unreadable.schedule!r}: "
+            f"{wrong_with(unreadable.schedule)}",
+        )
     kinds = policy.spec.selector.kinds or sorted({TargetKind(one.kind) for one in found.workloads})
     return next((problem for kind in kinds if (problem := _unsuitable(policy.spec.steps, kind))), None)
 

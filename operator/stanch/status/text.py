@@ -64,6 +64,7 @@ def summary(  # noqa: PLR0913 - all that a line about an incident may have to te
     problem: str,
     refused: str = "",
     plan: PlanStatus | None = None,
+    rehearsed_in: timedelta | None = None,
 ) -> str:
     """What is stopped, whether it stays stopped, what is left to do, what was refused."""
     names = ", ".join(f"{target.kind} {target.name}" for target in incident.spec.targets[:3])
@@ -89,7 +90,8 @@ def summary(  # noqa: PLR0913 - all that a line about an incident may have to te
     if refused:
         text += f"; refused, tried again: {refused}"
     if text and incident.spec.exercise:
-        text = f"exercise: {text}"
+        proven = "" if rehearsed_in is None else f"plan proven in {span(rehearsed_in)}; "
+        text = f"exercise: {proven}{text}"
     return text[:_MAX]
 
 

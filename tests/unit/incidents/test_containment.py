@@ -199,6 +199,37 @@ def test_a_dry_run_writes_nothing(kind: str, mode: dict[str, Any], refuse: str, 
     assert status.plan.steps[0].diff
 
 
+def test_a_drill_says_how_long_it_took_until_the_plan_was_proven() -> None:
+    facts = replace(facts_of(incident(exercise=True)), seen_at=NOW - timedelta(milliseconds=212))
+    status = status_of(walk(facts).facts)
+    assert status.timestamps.rehearsed == NOW + timedelta(seconds=1)
+    assert status.summary.startswith(
+        "exercise: plan proven in 1.2s; dry run for Deployment llm: would change"
+    )
+    assert status.contained_in is None
+    assert status.timestamps.contained is None
+    later = status_of(walk(walk(facts).facts, NOW + timedelta(hours=1)).facts)
+    assert later.timestamps.rehearsed == NOW + timedelta(seconds=1)
+
+
+@pytest.mark.parametrize(
+    ("spec", "optional", "refuse"),
+    [
+        ({"mode": "DryRun"}, False, ""),
+        ({"exercise": True}, False, "forbidden"),
+        ({"exercise": True}, True, "no"),
+    ],
+    ids=["no drill", "refused", "an optional step is refused"],
+)
+def test_what_is_no_drill_or_was_refused_is_not_proven(
+    spec: dict[str, Any], refuse: str, *, optional: bool
+) -> None:
+    steps = [{"scaleToZero": {}, "optional": optional}]
+    status = status_of(walk(facts_of(incident(steps=steps, **spec)), refuse=refuse).facts)
+    assert status.timestamps.rehearsed is None
+    assert "proven in" not in status.summary
+
+
 def test_a_drill_that_enforces_does_contain() -> None:
     done = walk(with_spec(facts_of(incident()), exercise=True, exercise_enforce=True))
 

@@ -12,6 +12,7 @@ from stanch.actions.registry import ACTIONS
 from stanch.api.v1alpha1.incident import Target, TargetKind
 from stanch.api.v1alpha1.policy import PolicyIncident, TriggerState, TriggerStatus
 from stanch.api.v1alpha1.steps import Step
+from stanch.policies.drilled import Drilled
 from stanch.policies.state import Found, Matched, impossible, status_of
 from stanch.signals.board import News
 from stanch.status import conditions
@@ -68,6 +69,76 @@ def test_a_step_newer_than_the_operator() -> None:
     problem = impossible(policy.model_copy(update={"spec": spec}), Found())
     assert problem is not None
     assert problem.reason == "UnknownStep"
+
+
+NIGHT = "17 3 * * *"
+
+
+def drill(name: str = "monthly", schedule: str = NIGHT, **more: Any) -> dict[str, Any]:
+    return {"name": name, "schedule": schedule, **more}
+
+
+def exercise(name: str, born: datetime, phase: str = "Detected", **spec: Any) -> Drilled:
+    return Drilled.model_validate(
+        {
+            "metadata": {
+                "name": name,
+                "namespace": "chat",
+                "labels": {"stanch.dev/drill": "monthly"},
+                "creationTimestamp": born.isoformat(),
+            },
+            "spec": {"exercise": True, "policyRef": {"kind": "ContainmentPolicy", "name": "chat"}} | spec,
+            "status": {"phase": phase, "summary": "exercise: plan proven in 212ms"},
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("schedule", "why"),
+    [
+        ("61 * * * *", "bad minute"),
+        ("0 0 31 2 *", "bad day-of-month"),
+        ("* * * * * *", "it has 6 fields, and cron has 5: minute, hour, day of month, month, day of week"),
+        ("0 9 * * soon", "bad day-of-week"),
+    ],
+)
+def test_a_schedule_that_is_none_is_told(schedule: str, why: str) -> None:
+    status = status_of(own(drills=[drill(), drill("other", schedule)]), Found(), NOW)
+    ready = conditions.find(status.conditions, conditions.READY)
+    assert ready is not None
+    assert (ready.status, ready.reason) == ("False", "BadSchedule")
+    assert ready.message == f"drill other is never made: schedule '{schedule}': {why}"
+
+
+def test_the_newest_exercise_of_each_drill_is_shown() -> None:
+    found = Found(
+        drilled=(
+            exercise("older", NOW - timedelta(days=2)),
+            exercise("newer", NOW - timedelta(days=1), "Rejected"),
+            exercise("earnest", NOW, exercise=False),
+            exercise("by-another", NOW, policyRef={"kind": "ContainmentPolicy", "name": "other"}),
+        )
+    )
+    policy = own(drills=[drill(), drill("never")])
+    (shown,) = status_of(policy, found, NOW).drills
+    assert shown.wire() == {
+        "name": "monthly",
+        "at": "2026-01-01T03:04:05Z",
+        "incident": "chat/newer",
+        "phase": "Rejected",
+        "message": "exercise: plan proven in 212ms",
+    }
+
+
+def test_an_exercise_that_was_deleted_stays_told_until_there_is_a_newer_one() -> None:
+    policy = own(drills=[drill()])
+    told = status_of(policy, Found(drilled=(exercise("first", NOW),)), NOW)
+    policy = policy.model_copy(update={"status": told})
+    assert status_of(policy, Found(), NOW).drills == told.drills
+    newer = Found(drilled=(exercise("second", NOW + timedelta(days=1)),))
+    assert [one.incident for one in status_of(policy, newer, NOW).drills] == ["chat/second"]
+    without = policy.model_copy(update={"spec": own().spec})
+    assert status_of(without, Found(), NOW).drills == ()
 
 
 def test_lists_are_bounded_and_counts_are_not() -> None:

@@ -220,6 +220,16 @@ class PolicyIncident(ApiModel):
     )
 
 
+class DrillStatus(ApiModel):
+    """The newest exercise of a drill."""
+
+    name: str = Field(max_length=63)
+    at: datetime = Field(description="when it was made")
+    incident: str = Field(max_length=320, description="chat/drill-chat-guard-monthly-0a1b2c-202601020900")
+    phase: str = Field(default="", max_length=63)
+    message: str = Field(default="", max_length=2048, description="its summary")
+
+
 class ContainmentPolicyStatus(ApiModel):
     observed_generation: int | None = None
     matched_workloads: int | None = None
@@ -232,6 +242,7 @@ class ContainmentPolicyStatus(ApiModel):
     )
     conditions: tuple[Condition, ...] = items(16, keys=("type",), default=())
     triggers: tuple[TriggerStatus, ...] = items(50, keys=("name",), default=())
+    drills: tuple[DrillStatus, ...] = items(10, keys=("name",), default=())
 
 
 _COLUMNS = (

@@ -355,6 +355,10 @@ class Timestamps(ApiModel):
     detected: datetime | None = None
     approved: datetime | None = None
     begun: datetime | None = Field(default=None, description="when containing began")
+    rehearsed: datetime | None = Field(
+        default=None,
+        description="of an exercise: when the plan was made, and every change and its undo tried out",
+    )
     contained: datetime | None = None
     released: datetime | None = None
     recovered: datetime | None = None

@@ -9,7 +9,7 @@ from stanch.api.schema import seconds
 from stanch.api.v1alpha1.base import ApiModel
 from stanch.api.v1alpha1.incident import Mode
 from stanch.api.v1alpha1.meta import ObjectMeta
-from stanch.api.v1alpha1.status import Phase
+from stanch.api.v1alpha1.status import ENDED
 from stanch.queue import Key
 from stanch.signals.intake.declined import ignored
 from stanch.status.text import span
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from stanch.policies.match import Policy, Workload
 
-_ENDED = {Phase.RELEASED, Phase.RECOVERED, Phase.CLOSED, Phase.REJECTED, Phase.DUPLICATE}
 _EARLIEST = datetime.min.replace(tzinfo=UTC)
 
 
@@ -73,7 +72,7 @@ class Known(ApiModel):
 
     @property
     def open(self) -> bool:
-        return self.status.phase not in _ENDED and self.metadata.deletion_timestamp is None
+        return self.status.phase not in ENDED and self.metadata.deletion_timestamp is None
 
     def stands_for(self, policy: Policy, workload: Workload) -> bool:
         """Whether it contains that workload by that policy. Anybody may set labels that say so."""

@@ -1,0 +1,1 @@
+"""Scheduled exercises of policies: which are due, and making them."""
