@@ -6,39 +6,32 @@ would.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
-import json
 import threading
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from stanch.api.v1alpha1.incident import Target
 from stanch.api.v1alpha1.record import KnownGood
-from stanch.api.v1alpha1.recovery import Check, ReleaseStage
-from stanch.evidence.reading import Limits
-from stanch.evidence.store import open_store
-from stanch.evidence.take import Collector
 from stanch.kube.client import Kube
 from stanch.prometheus.client import PromClient
-from stanch.queue import Key
 from stanch.settings import Settings
 from stanch.verification.jobs import job_name
-from stanch.verification.measure import Measurer
-from stanch.verification.reading import Answer, Reading, Subject
+from stanch.verification.reading import Answer
 from tests.installation import ROOT
-from tests.integration.test_crds import incident, policy
+from tests.integration.looking import HEALTHY, INTEGRITY, SUITE, Stage, kept
+from tests.integration.test_crds import policy
 from tests.operator_process import eventually
 from tests.prometheus import Monitoring, monitoring
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
 
     from tests.installation import Installed
 
@@ -48,10 +41,6 @@ GRANT = str(ROOT / "manifests" / "rbac" / "verification-jobs.yaml")
 IMAGE = "registry.example.test/llm:2.3.1"
 DIGEST = "sha256:" + hashlib.sha256(IMAGE.encode()).hexdigest()
 """As KWOK tells it of that image."""
-CHAT = Target.model_validate({"kind": "Deployment", "name": "llm-chat"})
-HEALTHY: Json = {"name": "healthy", "healthy": {}}
-INTEGRITY: Json = {"name": "integrity", "integrity": {}}
-SUITE: Json = {"name": "suite", "job": {"cronJob": "evals", "timeout": "2m"}}
 
 
 def deployment(**spec: Any) -> Json:
@@ -82,77 +71,18 @@ def evals(**template: Any) -> Json:
     }
 
 
-class Stage:
-    """A release of one incident that is looked at, check by check."""
-
-    def __init__(self, installed: Installed, space: str, kube: Kube, directory: Path) -> None:
-        self.admin = installed.admin
-        self.space = space
-        self.kube = kube
-        self.store = open_store(f"file://{directory}", create=True)
-        self.enqueued: asyncio.Queue[Key] = asyncio.Queue()
-        self.measurer = self.anew()
-        body = json.loads(self("create", "-o", "json", "-f", "-", stdin=incident("toxic")))
-        self.subject = Subject(
-            namespace=space,
-            name="toxic",
-            uid=body["metadata"]["uid"],
-            targets=(CHAT,),
-            stage=ReleaseStage.PROBATION,
-            attempt=1,
-            since=datetime.now(UTC),
-        )
-
-    def __call__(self, *arguments: str, stdin: object = None) -> str:
-        """Kubectl as the administrator, in the namespace."""
-        return self.admin(*arguments, "-n", self.space, stdin=stdin)
-
-    def anew(self, prometheus: PromClient | None = None) -> Measurer:
-        """As a process that has just started has it."""
-        collector = Collector(self.kube, self.store, Limits(), "test", _now)
-        return Measurer(self.kube, prometheus, collector, _now, self.enqueued.put_nowait)
-
-    async def look(self, body: Json) -> Reading:
-        key = Key(self.space, "toxic")
-        self.measurer.begin(key, self.subject, [Check.model_validate(body)])
-        async with asyncio.timeout(60):
-            await self.enqueued.get()
-        readings = self.measurer.readings(key)
-        self.measurer.taken(key, readings)
-        return readings[body["name"]]
-
-    async def until(self, answer: Answer, body: Json, within: float = 60.0) -> Reading:
-        """Looks until the answer is that one."""
-        deadline = asyncio.get_running_loop().time() + within
-        while (reading := await self.look(body)).answer is not answer:
-            assert asyncio.get_running_loop().time() < deadline, f"never {answer}: {reading}"
-            await asyncio.sleep(0.2)
-        return reading
-
-    def serves(self, **spec: Any) -> list[str]:
-        """The names of the workload's pods, once they are ready."""
-        self("apply", "-f", "-", stdin=deployment(**spec))
-        self("rollout", "status", "deployment/llm-chat", "--timeout=60s")
-        return self("get", "pods", "-l", "app=llm-chat", "-o", "jsonpath={.items[*].metadata.name}").split()
-
-    def tell(self, pod: str, status: Json) -> None:
-        """As a kubelet would."""
-        self(
-            "patch", "pod", pod, "--subresource=status", "--type=merge", "-p", json.dumps({"status": status})
-        )
-
-    def get(self, *arguments: str) -> Any:
-        return json.loads(self("get", *arguments, "-o", "json"))
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
+def serves(stage: Stage) -> list[str]:
+    """The names of the workload's pods, once they are ready."""
+    stage("apply", "-f", "-", stdin=deployment())
+    stage("rollout", "status", "deployment/llm-chat", "--timeout=60s")
+    return stage("get", "pods", "-l", "app=llm-chat", "-o", "jsonpath={.items[*].metadata.name}").split()
 
 
 @pytest.fixture
 async def stage(stanch_installed: Installed, space: str, tmp_path: Path) -> AsyncIterator[Stage]:
     kube = await Kube.connect(Settings(kubeconfig=stanch_installed.operator.kubeconfig))
-    yield Stage(stanch_installed, space, kube, tmp_path / "evidence")
+    in_space = partial(stanch_installed.admin, f"--namespace={space}")
+    yield Stage(in_space, space, kube, tmp_path / "evidence")
     await kube.close()
 
 
@@ -191,13 +121,13 @@ def test_a_check_that_would_mislead_is_refused_at_once(
 
 async def test_a_workload_is_healthy_once_it_has_rolled_out(stage: Stage) -> None:
     assert (await stage.look(HEALTHY)).reason == "TargetGone"
-    stage.serves()
+    serves(stage)
     reading = await stage.until(Answer.HOLDS, HEALTHY)
     assert reading.message == "2 of 2 pods ready"
 
 
 async def test_a_container_that_restarts_is_no_recovery(stage: Stage) -> None:
-    pod, _ = stage.serves()
+    pod, _ = serves(stage)
     await stage.until(Answer.HOLDS, HEALTHY)
     (container,) = stage.get("pod", pod)["status"]["containerStatuses"]
     ended = {
@@ -226,7 +156,7 @@ async def test_a_pod_that_starts_late_is_waited_for_and_one_at_zero_proves_nothi
 
 
 async def test_what_runs_is_compared_by_digest_and_by_model(stage: Stage) -> None:
-    pod, _ = stage.serves()
+    pod, _ = serves(stage)
     assert (await stage.until(Answer.UNKNOWN, INTEGRITY)).reason == "NothingToCompare"
     good = KnownGood.model_validate({"images": [DIGEST], "modelVersion": "2.3.1"})
     stage.subject = replace(stage.subject, known_good=good, condemned=frozenset({f"image/{IMAGE}-bad"}))
@@ -268,7 +198,7 @@ def model_server(*statuses: int) -> Iterator[tuple[int, list[str]]]:
 
 
 async def test_every_pod_is_asked_at_its_address(stage: Stage) -> None:
-    for pod in stage.serves():
+    for pod in serves(stage):
         stage.tell(pod, {"podIP": "127.0.0.1", "podIPs": [{"ip": "127.0.0.1"}]})
     with model_server(200, 200, 503) as (port, asked):
         rule: Json = {"name": "http", "http": {"port": port, "path": "/health"}}
@@ -282,7 +212,7 @@ async def test_every_pod_is_asked_at_its_address(stage: Stage) -> None:
 
 
 async def test_without_the_optional_right_no_job_is_created_and_it_says_how(stage: Stage) -> None:
-    stage.serves()
+    serves(stage)
     stage("apply", "-f", "-", stdin=evals())
     reading = await stage.look(SUITE)
     assert (reading.answer, reading.reason) == (Answer.BROKEN, "JobForbidden")
@@ -291,7 +221,7 @@ async def test_without_the_optional_right_no_job_is_created_and_it_says_how(stag
 
 
 async def test_an_evaluation_suite_completes_and_is_kept_as_evidence(stage: Stage, granted: None) -> None:
-    stage.serves()
+    serves(stage)
     stage("apply", "-f", "-", stdin=evals())
     assert (await stage.look(SUITE)).answer is Answer.RUNNING
     stage.measurer = stage.anew()
@@ -301,19 +231,13 @@ async def test_an_evaluation_suite_completes_and_is_kept_as_evidence(stage: Stag
     assert job["metadata"]["labels"]["stanch.dev/incident"] == "toxic"
     assert (job["spec"]["activeDeadlineSeconds"], job["spec"]["ttlSecondsAfterFinished"]) == (120, 86_400)
     assert reading.evidence is not None
-    assert {"job", "pod"} <= kinds_of(reading.evidence.location)
+    assert {"job", "pod"} <= kept(reading.evidence.location).keys()
     stage("delete", "aiincident", "toxic")
     eventually(lambda: stage.get("jobs")["items"] == [], "the Job went with its incident")
 
 
-def kinds_of(location: str) -> set[str]:
-    """What is kept there: items are named `0001-pod.json`."""
-    names = (path.stem for path in Path(location.removeprefix("file://")).iterdir())
-    return {name.partition("-")[2] for name in names}
-
-
 async def test_one_that_takes_too_long_is_ended_and_has_failed(stage: Stage, granted: None) -> None:
-    stage.serves()
+    serves(stage)
     pod = evals()["spec"]["jobTemplate"]["spec"]["template"]
     del pod["metadata"]
     stage("apply", "-f", "-", stdin=evals(template=pod))
@@ -323,7 +247,7 @@ async def test_one_that_takes_too_long_is_ended_and_has_failed(stage: Stage, gra
 
 
 async def test_a_pod_that_fails_ends_the_suite(stage: Stage, granted: None) -> None:
-    stage.serves()
+    serves(stage)
     pod = evals()["spec"]["jobTemplate"]["spec"]["template"]
     del pod["metadata"]
     stage("apply", "-f", "-", stdin=evals(template=pod))
@@ -363,7 +287,7 @@ async def test_what_prometheus_says_counts_when_it_is_fresh_and_somebody_asks(
     stage: Stage, prometheus: Monitoring
 ) -> None:
     stage.measurer = stage.anew(PromClient(prometheus.url, None, None, 5))
-    stage.serves()
+    serves(stage)
     assert (await stage.until(Answer.UNKNOWN, TOXICITY)).reason == "NoData"
     prometheus.exporter.set("toxic_share", 0.9, app="llm")
     prometheus.exporter.set("requests", 3)
@@ -383,7 +307,7 @@ async def test_what_prometheus_says_counts_when_it_is_fresh_and_somebody_asks(
 
 async def test_a_query_that_is_none_is_told_in_prometheus_words(stage: Stage, prometheus: Monitoring) -> None:
     stage.measurer = stage.anew(PromClient(prometheus.url, None, None, 5))
-    stage.serves()
+    serves(stage)
     body: Json = {"name": "typo", "prometheus": {"query": "rate(up", "operator": "lt", "value": "1"}}
     reading = await stage.until(Answer.BROKEN, body)
     assert reading.reason == "BadQuery"
@@ -393,7 +317,7 @@ async def test_a_query_that_is_none_is_told_in_prometheus_words(stage: Stage, pr
 async def test_a_prometheus_that_is_gone_clears_no_alert(stage: Stage, tmp_path: Path) -> None:
     with monitoring(tmp_path / "prometheus") as watched:
         stage.measurer = stage.anew(PromClient(watched.url, None, None, 5))
-        stage.serves()
+        serves(stage)
         await stage.until(Answer.HOLDS, CLEARED)
         watched.prometheus.stop()
         for body in (CLEARED, TOXICITY):

@@ -171,7 +171,7 @@ def _counted(check: CheckStatus, reading: Reading, rule: Check, clock: _Clock) -
         failures=failures,
         inconclusive=inconclusive,
         looked_at=reading.at,
-        evidence=reading.evidence or check.evidence,
+        evidence=reading.evidence,
     )
 
 
