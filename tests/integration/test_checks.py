@@ -148,7 +148,7 @@ async def test_a_pod_that_starts_late_is_waited_for_and_one_at_zero_proves_nothi
     template["metadata"]["annotations"] = {"sandbox.stanch.dev/ready": "never"}
     stage("apply", "-f", "-", stdin=deployment(replicas=1, template=template))
     eventually(lambda: bool(stage.get("pods")["items"]), "there is a pod")
-    assert (await stage.until(Answer.RUNNING, HEALTHY)).message == "0 of 1 pods ready"
+    assert "0 of 1 pods ready" in (await stage.until(Answer.RUNNING, HEALTHY)).message
     assert (await stage.look(INTEGRITY)).reason == "Starting"
     stage("scale", "deployment/llm-chat", "--replicas=0")
     assert (await stage.until(Answer.UNKNOWN, HEALTHY)).reason in {"NothingServes", "ControllerBehind"}
