@@ -87,7 +87,7 @@ class Services:
     enqueue: Callable[[Key], None]
     enqueue_policy: Callable[[ObjectRef], None]
     prometheus: PromClient | None = None
-    """None: no check that asks it has an answer."""
+    """For checks, beside the poller's: neither waits for the other. None: no check that asks it has an answer."""
 
 
 Build = Callable[[Services], Reconcile]
@@ -192,16 +192,15 @@ class Leadership:
             parallelism=POLICIES_AT_ONCE,
             on_error=metrics.count_error,
         )
-        prometheus = _prometheus(settings)
         self._engine = build(
-            Services(settings, fenced, metrics, self._queue.add, self._policies.add, prometheus)
+            Services(settings, fenced, metrics, self._queue.add, self._policies.add, _prometheus(settings))
         )
         self.intake = SignalIntake(fenced, settings, board, self._engine.signalled)
         self._poller = Poller(
             fenced,
             self.intake,
             board,
-            prometheus,
+            _prometheus(settings),
             every=settings.prometheus_interval_seconds,
             within=settings.prometheus_timeout_seconds,
         )

@@ -209,6 +209,8 @@ class Reconciler:
                 self.census.note(facts.incident.model_copy(update={"status": decision.status}))
                 body = await self._store(key, body, facts, decision.status, events)
                 self.tools.measurer.taken(key, facts.readings)
+                if not stages.looked_at(decision.status):
+                    self.tools.measurer.forget(key)
                 facts = replace(
                     facts, incident=AIIncident.parse(body), contests=(), signals=(), errands={}, readings={}
                 )

@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from stanch.api.v1alpha1.hold import HeldEntry
-    from stanch.api.v1alpha1.status import Change
+    from stanch.api.v1alpha1.status import AIIncidentStatus, Change
     from stanch.verification.judge import Judged
 
 UNDER_WAY = frozenset({ReleaseStage.PROBATION, ReleaseStage.FULL})
@@ -101,8 +101,12 @@ def _needs_no_proof(incident: AIIncident) -> bool:
 
 
 def under_way(incident: AIIncident) -> bool:
-    standing = incident.status.release
-    return standing is not None and standing.stage in UNDER_WAY
+    return looked_at(incident.status)
+
+
+def looked_at(status: AIIncidentStatus) -> bool:
+    """Whether checks of a stage are looked at."""
+    return status.release is not None and status.release.stage in UNDER_WAY
 
 
 def rules_of(incident: AIIncident) -> Verification | None:
