@@ -87,7 +87,7 @@ class Services:
     enqueue: Callable[[Key], None]
     enqueue_policy: Callable[[ObjectRef], None]
     prometheus: PromClient | None = None
-    """For checks, beside the poller's: neither waits for the other. None: no check that asks it has an answer."""
+    """For checks, beside the poller's: neither waits for the other. None: no such check has an answer."""
 
 
 Build = Callable[[Services], Reconcile]
