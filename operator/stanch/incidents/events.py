@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from stanch.api.v1alpha1.base import API_VERSION
 from stanch.api.v1alpha1.status import AIIncidentStatus, Phase, StepState
+from stanch.clocks.attendance import UNATTENDED
+from stanch.clocks.duties import ClockState
 from stanch.status import conditions
 from stanch.status.text import contested_line
 
@@ -27,6 +29,7 @@ _TOLD_STEPS = {
     StepState.UNDONE,
     StepState.PASSED_ON,
 }
+_DECIDED = {ClockState.REPORTED, ClockState.NOT_REPORTABLE}
 _LONGEST = 1000
 
 
@@ -57,6 +60,7 @@ def notes(old: AIIncidentStatus, new: AIIncidentStatus) -> list[Note]:
     if new.contested and new.contested != old.contested:
         told.append(Note("Warning", "Contested", contested_line(new.contested)))
     told += _approval(old, new)
+    told += _duties(old, new)
     held = conditions.find(new.conditions, conditions.HELD)
     was_held = conditions.find(old.conditions, conditions.HELD)
     if (
@@ -80,6 +84,32 @@ def _approval(old: AIIncidentStatus, new: AIIncidentStatus) -> list[Note]:
     if before is not None and (before.reason, before.message) == (said.reason, said.message):
         return []
     return [Note("Normal" if said.status == "True" else "Warning", said.reason, said.message)]
+
+
+def _duties(old: AIIncidentStatus, new: AIIncidentStatus) -> list[Note]:
+    """Reporting duties that press or were decided about, and a containment that nobody looks at."""
+    told: list[Note] = []
+    states = {clock.id: clock.state for clock in old.clocks}
+    for clock in new.clocks:
+        before = states.get(clock.id)
+        text = f"{clock.id} ({clock.source}): {clock.message}"
+        if before == clock.state:
+            continue
+        if clock.state in (ClockState.DUE_SOON, ClockState.OVERDUE):
+            told.append(Note("Warning", f"Clock{clock.state}", text))
+        elif clock.state in _DECIDED or (
+            clock.state == ClockState.RUNNING and before in (None, ClockState.UNDECIDED)
+        ):
+            told.append(Note("Normal", "ClockDecided", text))
+    attended = conditions.find(new.conditions, conditions.ATTENDED)
+    was = conditions.find(old.conditions, conditions.ATTENDED)
+    if (
+        attended is not None
+        and attended.status == "False"
+        and (was is None or was.message != attended.message)
+    ):
+        told.append(Note("Warning", UNATTENDED, attended.message))
+    return told
 
 
 def event(incident: AIIncident, note: Note, version: str, now: datetime) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import structlog
 from stanch.actions.protocol import Tools
 from stanch.api.v1alpha1.incident import AIIncident
 from stanch.api.v1alpha1.status import AIIncidentStatus, Phase
+from stanch.clocks.data import Clocks, load
 from stanch.errors import Conflict, NotFound, Rejected, StanchError
 from stanch.evidence.reading import Limits as EvidenceLimits
 from stanch.evidence.store import StoreOptions, open_store
@@ -24,6 +25,7 @@ from stanch.holds.canary import Canary
 from stanch.holds.keeper import HoldKeeper
 from stanch.incidents import containment, release, signalled
 from stanch.incidents.census import Census
+from stanch.incidents.duties import pressing, unattended, with_duties
 from stanch.incidents.events import event, notes
 from stanch.incidents.facts import Contest, Decision, Facts, Limits, RemoveFinalizer, begun
 from stanch.incidents.gather import gather
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 _MOST_PASSES = 30
+_READ_ANEW_SECONDS = 0.05
 _FINISHED = {Phase.RELEASED, Phase.RECOVERED, Phase.CLOSED, Phase.REJECTED, Phase.DUPLICATE}
 
 
@@ -69,6 +72,7 @@ class Reconciler:
     tell_policy: Callable[[ObjectRef], None] | None = None
     """Who follows which policy is part of that policy's status."""
     census: Census = field(default_factory=Census)
+    clocks: Clocks = field(default_factory=lambda: Clocks(load()))
 
     async def background(self) -> None:
         """Prove the hold again and again; when the verdict changes, every incident's `Held` does."""
@@ -124,14 +128,12 @@ class Reconciler:
             if body is None:
                 self.hints.forget(key)
                 self.census.forget(key)
+                self.metrics.duties.forget(key.namespace, key.name)
                 return None
             incident = AIIncident.parse(body)
-            if _settled(incident):
-                self.hints.heard(key, self.hints.signals(key))  # an incident that has ended takes no more in
-                return None
-            wait = self._waits(key, incident)
-            if wait > 0:
-                return wait
+            rests = self._rests(key, incident)
+            if rests is not None:
+                return await self._at_rest(key, body, incident, self._with_duties(incident, rests))
             facts = await gather(
                 self.kube,
                 self.keeper,
@@ -161,6 +163,26 @@ class Reconciler:
                 return look_again
         log.warning("still moving", key=str(key), passes=_MOST_PASSES)
         return 1.0
+
+    def _rests(self, key: Key, incident: AIIncident) -> Decision | None:
+        """When to look again at one for which nothing is to be decided now; None when something is."""
+        if _settled(incident):
+            self.hints.heard(key, self.hints.signals(key))  # an incident that has ended takes no more in
+            return Decision()
+        wait = self._waits(key, incident)
+        return Decision(look_again=wait) if wait > 0 else None
+
+    async def _at_rest(self, key: Key, body: Json, incident: AIIncident, duties: Decision) -> float | None:
+        """Duties outlive the containment: theirs is all that still changes of an incident at rest."""
+        if duties.status is None:
+            return duties.look_again
+        events: list[Json] = []
+        try:
+            await self._store(key, body, Facts(incident), duties.status, events)
+        except (Conflict, NotFound):
+            return _READ_ANEW_SECONDS
+        await self._publish(key, events)
+        return duties.look_again
 
     def _waits(self, key: Key, incident: AIIncident) -> float:
         """Seconds until the plan of one that awaits approval is made anew, unless its spec changes."""
@@ -207,7 +229,17 @@ class Reconciler:
                 return False, None
         return False, None
 
+    def _with_duties(self, incident: AIIncident, decision: Decision) -> Decision:
+        """The decision with the reporting duties and the reminder that go with it; the metrics show them."""
+        full = with_duties(incident, decision, self.clocks, self.clock())
+        meta, status = incident.metadata, full.status or incident.status
+        self.metrics.duties.note(meta.namespace, meta.name, pressing(status), unattended=unattended(status))
+        return full
+
     def _decide(self, facts: Facts) -> Decision:
+        return self._with_duties(facts.incident, self._contain_or_release(facts))
+
+    def _contain_or_release(self, facts: Facts) -> Decision:
         now = self.clock()
         if release.wanted(facts.incident):
             return release.decide(facts, now)
@@ -315,6 +347,7 @@ def build(services: Services) -> Reconciler:
         ),
         enqueue=services.enqueue,
         tell_policy=services.enqueue_policy,
+        clocks=Clocks.of(load(settings.clocks_file), settings.clocks),
         tools=Tools(
             Collector(
                 services.kube,

@@ -23,6 +23,7 @@ CONTAINED = "Contained"
 HELD = "Held"
 CONTESTED = "Contested"
 RELEASED = "Released"
+ATTENDED = "Attended"
 READY = "Ready"
 RECONCILING = "Reconciling"
 STALLED = "Stalled"
@@ -36,6 +37,7 @@ TYPES = {
     HELD: "admission denies what would undo the containment",
     CONTESTED: "somebody or something tried to undo the containment",
     RELEASED: "what was changed has been given back",
+    ATTENDED: "somebody has looked at the containment within the policy's reviewAfter",
     READY: "the incident is in the state its spec asks for",
     RECONCILING: "Stanch is working on it",
     STALLED: "Stanch cannot go on without a person",
