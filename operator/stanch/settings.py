@@ -117,6 +117,16 @@ class Settings(BaseSettings):
         default=None, description="how long after a containment triggers are ignored for its workload"
     )
 
+    # Reporting duties
+    clocks: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="reporting duties that concern the organisation: ids, or what several begin with, such "
+        "as nis2; unset: those that somebody decided about",
+    )
+    clocks_file: Path | None = Field(
+        default=None, description="YAML: another version of the clocks; unset: this version's"
+    )
+
     # Signals
     signal_credentials_file: Path | None = Field(
         default=None, description="YAML: who may send alerts to the receiver, for which namespaces"
@@ -219,7 +229,7 @@ class Settings(BaseSettings):
         """`STANCH_PROTECTED_NAMESPACES=a,b` is what a person writes in a manifest."""
         lists = {
             name: tuple(part.strip() for part in given.split(",") if part.strip())
-            for name in ("protected_namespaces", "protected_labels", "notification_schemas")
+            for name in ("protected_namespaces", "protected_labels", "notification_schemas", "clocks")
             if isinstance(given := values.get(name), str)
         }
         return values | lists

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from stanch.errors import Conflict
 from stanch.holds.canary import HoldProof, Proof
-from stanch.incidents.reconcile import Reconciler, build
+from stanch.incidents.assembly import build
 from stanch.kube.client import Kube
 from stanch.kube.resources import CHANGEABLE, ObjectRef
 from stanch.main import Services
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
     from pathlib import Path
 
+    from stanch.incidents.reconcile import Reconciler
     from tests.installation import Installed
 
 __all__ = ["stanch_installed"]  # a fixture

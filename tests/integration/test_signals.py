@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from stanch.errors import Retry
-from stanch.incidents.reconcile import Reconciler, build
+from stanch.incidents.assembly import build
 from stanch.kube.client import Kube
 from stanch.main import Services
 from stanch.observability.metrics import Metrics
@@ -27,6 +27,7 @@ from tests.operator_process import WITHIN, workload
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
+    from stanch.incidents.reconcile import Reconciler
     from tests.installation import Installed
     from tests.operator_process import Json
 

@@ -141,7 +141,7 @@ def run(  # noqa: PLR0913 - one parameter a flag
 
 def _operate(settings: Settings) -> int:
     # Imported late: `stanch --help` and the other commands need none of it.
-    from stanch.incidents.reconcile import build  # noqa: PLC0415
+    from stanch.incidents.assembly import build  # noqa: PLC0415
     from stanch.main import ExitCode, run  # noqa: PLC0415
     from stanch.observability.logging import configure_logging  # noqa: PLC0415
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from stanch.api.v1alpha1.base import API_VERSION
 from stanch.api.v1alpha1.recovery import ReleaseStage
 from stanch.api.v1alpha1.status import AIIncidentStatus, AskedBy, Phase, StepState
+from stanch.clocks.attendance import UNATTENDED
+from stanch.clocks.duties import ClockState
 from stanch.status import conditions
 from stanch.status.text import contested_line
 
@@ -28,6 +30,7 @@ _TOLD_STEPS = {
     StepState.UNDONE,
     StepState.PASSED_ON,
 }
+_DECIDED = {ClockState.REPORTED, ClockState.NOT_REPORTABLE}
 _LONGEST = 1000
 
 
@@ -63,6 +66,8 @@ def notes(old: AIIncidentStatus, new: AIIncidentStatus) -> list[Note]:
         Note("Warning", "SinkGaveUp", f"{sink} was not told {count} of what happened: {why}")
         for sink, count, why in given_up(old, new)
     ]
+    told += _duties(old, new)
+    told += [Note("Normal", "ReportStored", one.location) for one in new.reports if one not in old.reports]
     held = conditions.find(new.conditions, conditions.HELD)
     was_held = conditions.find(old.conditions, conditions.HELD)
     if (
@@ -117,6 +122,32 @@ def _release(old: AIIncidentStatus, new: AIIncidentStatus) -> list[Note]:
                     f"attempt {now.attempt}, asked for by {asked}: checks follow",
                 )
             ]
+
+
+def _duties(old: AIIncidentStatus, new: AIIncidentStatus) -> list[Note]:
+    """Reporting duties that press or were decided about, and a containment that nobody looks at."""
+    told: list[Note] = []
+    states = {clock.id: clock.state for clock in old.clocks}
+    for clock in new.clocks:
+        before = states.get(clock.id)
+        text = f"{clock.id} ({clock.source}): {clock.message}"
+        if before == clock.state:
+            continue
+        if clock.state in (ClockState.DUE_SOON, ClockState.OVERDUE):
+            told.append(Note("Warning", f"Clock{clock.state}", text))
+        elif clock.state in _DECIDED or (
+            clock.state == ClockState.RUNNING and before in (None, ClockState.UNDECIDED)
+        ):
+            told.append(Note("Normal", "ClockDecided", text))
+    attended = conditions.find(new.conditions, conditions.ATTENDED)
+    was = conditions.find(old.conditions, conditions.ATTENDED)
+    if (
+        attended is not None
+        and attended.status == "False"
+        and (was is None or was.message != attended.message)
+    ):
+        told.append(Note("Warning", UNATTENDED, attended.message))
+    return told
 
 
 def event(incident: AIIncident, note: Note, version: str, now: datetime) -> dict[str, Any]:

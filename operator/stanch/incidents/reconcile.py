@@ -14,45 +14,43 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from stanch.actions.protocol import Tools
 from stanch.api.v1alpha1.incident import AIIncident, DesiredState
 from stanch.api.v1alpha1.status import ENDED, AIIncidentStatus, Phase
+from stanch.clocks.data import Clocks, load
 from stanch.errors import Conflict, NotFound, Rejected, StanchError
-from stanch.evidence.reading import Limits as EvidenceLimits
-from stanch.evidence.store import StoreOptions, open_store
-from stanch.evidence.take import Collector
-from stanch.holds.canary import Canary
-from stanch.holds.keeper import HoldKeeper
 from stanch.incidents import containment, release, signalled, stages
+from stanch.incidents.archive import Archive
 from stanch.incidents.census import Census
+from stanch.incidents.duties import pressing, unattended, with_duties
 from stanch.incidents.events import event, given_up, notes
 from stanch.incidents.facts import Contest, Decision, Facts, Limits, RemoveFinalizer, begun
 from stanch.incidents.gather import gather
-from stanch.incidents.guardrails import OwnLimits
 from stanch.incidents.hints import Hints
 from stanch.incidents.perform import Performer
 from stanch.kube.resources import AIINCIDENTS, EVENTS, NETWORKPOLICIES, ObjectRef, Resource
 from stanch.policies.reconcile import concerned
 from stanch.queue import Key
-from stanch.sinks.receivers import ConfiguredReceivers
 from stanch.sinks.worker import Worker
-from stanch.verification.measure import Measurer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from stanch.actions.protocol import Tools
+    from stanch.holds.canary import Canary
+    from stanch.holds.keeper import HoldKeeper
     from stanch.incidents.signalled import Note
     from stanch.kube.client import Json, Kube
-    from stanch.main import Services
     from stanch.observability.audit import Denied
     from stanch.observability.metrics import Metrics
 
 log = structlog.get_logger(__name__)
 
 _MOST_PASSES = 30
+_READ_ANEW_SECONDS = 0.05
+_STORE_AGAIN_SECONDS = 60.0
 
 
-def _utc_now() -> datetime:
+def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
@@ -68,12 +66,14 @@ class Reconciler:
     enqueue: Callable[[Key], None]
     tools: Tools
     hints: Hints = field(default_factory=Hints)
-    clock: Callable[[], datetime] = _utc_now
+    clock: Callable[[], datetime] = utc_now
     tell_policy: Callable[[ObjectRef], None] | None = None
     """Who follows which policy is part of that policy's status."""
     census: Census = field(default_factory=Census)
     outbox: Worker = field(default_factory=Worker)
     """Tells others of what is stored."""
+    archive: Archive = field(default_factory=Archive)
+    clocks: Clocks = field(default_factory=lambda: Clocks(load()))
 
     async def background(self) -> None:
         """Tell others, and prove the hold again and again: its verdict is every incident's `Held`."""
@@ -131,17 +131,13 @@ class Reconciler:
                 self.census.forget(key)
                 self.tools.measurer.forget(key)
                 self.outbox.forget(key)
+                self.metrics.duties.forget(key.namespace, key.name)
                 return None
             incident = AIIncident.parse(body)
             self.outbox.offer(incident)
-            if _settled(incident):
-                self.hints.heard(key, self.hints.signals(key))  # an incident that has ended takes no more in
-                await self._note_deliveries(key, body, incident)
-                return None
-            wait = self._waits(key, incident)
-            if wait > 0:
-                await self._note_deliveries(key, body, incident)
-                return wait
+            rests = self._rests(key, incident)
+            if rests is not None:
+                return await self._at_rest(key, body, incident, self._with_duties(incident, rests))
             facts = await gather(
                 self.kube,
                 self.keeper,
@@ -174,14 +170,39 @@ class Reconciler:
         log.warning("still moving", key=str(key), passes=_MOST_PASSES)
         return 1.0
 
-    async def _note_deliveries(self, key: Key, body: Json, incident: AIIncident) -> None:
-        """Of an incident for which nothing else is written. Raises Conflict."""
-        status = incident.status
-        if self.outbox.folded(status, status, incident).deliveries != status.deliveries:
-            events: list[Json] = []
+    def _rests(self, key: Key, incident: AIIncident) -> Decision | None:
+        """When to look again at one for which nothing is to be decided now; None when something is."""
+        if _settled(incident):
+            self.hints.heard(key, self.hints.signals(key))  # an incident that has ended takes no more in
+            return Decision()
+        wait = self._waits(key, incident)
+        return Decision(look_again=wait) if wait > 0 else None
+
+    async def _at_rest(self, key: Key, body: Json, incident: AIIncident, duties: Decision) -> float | None:
+        """Duties, deliveries and the report outlive the containment: all that changes of one at rest."""
+        status = duties.status or incident.status
+        look_again = duties.look_again
+        if self.archive.owes(incident):
+            try:
+                status = await self.archive.with_report(incident, status)
+            except StanchError as error:
+                log.warning(
+                    "the report is not stored yet",
+                    incident=str(key),
+                    reason=error.reason,
+                    message=error.message,
+                )
+                look_again = min(look_again or _STORE_AGAIN_SECONDS, _STORE_AGAIN_SECONDS)
+        if self.outbox.folded(incident.status, status, incident) == incident.status:
+            return look_again
+        events: list[Json] = []
+        try:
             stored = await self._store(key, body, Facts(incident), status, events)
-            self.outbox.offer(AIIncident.parse(stored))
-            await self._publish(key, events)
+        except (Conflict, NotFound):
+            return _READ_ANEW_SECONDS
+        self.outbox.offer(AIIncident.parse(stored))
+        await self._publish(key, events)
+        return look_again
 
     def _waits(self, key: Key, incident: AIIncident) -> float:
         """Seconds until the plan of one that awaits approval is made anew, unless its spec changes."""
@@ -239,7 +260,17 @@ class Reconciler:
                 return False, None
         return False, None
 
+    def _with_duties(self, incident: AIIncident, decision: Decision) -> Decision:
+        """The decision with the reporting duties and the reminder that go with it; the metrics show them."""
+        full = with_duties(incident, decision, self.clocks, self.clock())
+        meta, status = incident.metadata, full.status or incident.status
+        self.metrics.duties.note(meta.namespace, meta.name, pressing(status), unattended=unattended(status))
+        return full
+
     def _decide(self, facts: Facts) -> Decision:
+        return self._with_duties(facts.incident, self._contain_or_release(facts))
+
+    def _contain_or_release(self, facts: Facts) -> Decision:
         now = self.clock()
         match self._way(facts, now):
             case stages.Way.AT_ONCE:
@@ -327,54 +358,4 @@ def _settled(incident: AIIncident) -> bool:
         and incident.status.observed_generation == incident.metadata.generation
         and incident.metadata.deletion_timestamp is None
         and not release.unfinished(incident)
-    )
-
-
-def _label(text: str) -> tuple[str, str]:
-    key, _, value = text.partition("=")
-    return key, value
-
-
-def build(services: Services) -> Reconciler:
-    settings = services.settings
-    keeper = HoldKeeper(services.kube)
-    collector = Collector(
-        services.kube,
-        open_store(settings.evidence_url, StoreOptions.of(settings)) if settings.evidence_url else None,
-        EvidenceLimits.of(settings),
-        settings.identity,
-        _utc_now,
-    )
-    return Reconciler(
-        kube=services.kube,
-        keeper=keeper,
-        canary=Canary(
-            services.kube,
-            keeper,
-            settings.namespace,
-            settings.canary_seconds,
-            services.metrics.hold_proven.set,
-        ),
-        metrics=services.metrics,
-        limits=Limits(
-            settings.all_protected_namespaces,
-            settings.rejudge_seconds,
-            evidence=settings.evidence_url is not None,
-            protected_labels=frozenset(map(_label, settings.protected_labels)),
-            scope_label=_label(settings.scope_label) if settings.scope_label else None,
-            own=OwnLimits(
-                settings.max_concurrent,
-                settings.storm,
-                settings.attempts,
-                settings.capacity_floor,
-                settings.approve_from,
-            ),
-        ),
-        enqueue=services.enqueue,
-        tell_policy=services.enqueue_policy,
-        outbox=Worker(ConfiguredReceivers.from_settings(settings, services.kube), services.enqueue),
-        tools=Tools(
-            collector,
-            Measurer(services.kube, services.prometheus, collector, _utc_now, services.enqueue),
-        ),
     )

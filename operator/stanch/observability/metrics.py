@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.process_collector import ProcessCollector
 
+from stanch.observability.duties import DutyBoard
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -34,10 +36,12 @@ class Metrics:
     signals: Counter = field(init=False)
     signal_requests: Counter = field(init=False)
     sink_dropped: Counter = field(init=False)
+    duties: DutyBoard = field(default_factory=DutyBoard)
 
     def __post_init__(self) -> None:
         registry = self.registry
         ProcessCollector(registry=registry)
+        registry.register(self.duties)
         self.detection_to_contained = Histogram(
             "stanch_detection_to_contained_seconds",
             "From the detection of an incident until all its required steps were seen effective",

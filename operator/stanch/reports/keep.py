@@ -32,6 +32,11 @@ async def keep(store: Store, incident: AIIncident, report: Report) -> tuple[Repo
         key, body = f"{folder}/report-{digest}.{form.suffix}", render(sealed, form)
         await store.put(key, body)
         records.append(
-            ReportRecord(location=store.location(key), digest=digest_of_bytes(body), at=sealed.made_at)
+            ReportRecord(
+                location=store.location(key),
+                digest=digest_of_bytes(body),
+                at=sealed.made_at,
+                generation=meta.generation,
+            )
         )
     return tuple(records)

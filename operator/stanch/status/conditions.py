@@ -24,6 +24,7 @@ HELD = "Held"
 CONTESTED = "Contested"
 VERIFIED = "Verified"
 RELEASED = "Released"
+ATTENDED = "Attended"
 READY = "Ready"
 RECONCILING = "Reconciling"
 STALLED = "Stalled"
@@ -38,6 +39,7 @@ TYPES = {
     CONTESTED: "somebody or something tried to undo the containment",
     VERIFIED: "recovery is proven: every check passed on probation and in full",
     RELEASED: "what was changed has been given back",
+    ATTENDED: "somebody has looked at the containment within the policy's reviewAfter",
     READY: "the incident is in the state its spec asks for",
     RECONCILING: "Stanch is working on it",
     STALLED: "Stanch cannot go on without a person",

@@ -346,8 +346,9 @@ class ReportRecord(ApiModel):
     """A report that is stored beside the evidence."""
 
     location: str = Field(max_length=2048)
-    digest: Digest
+    digest: Digest = Field(description="of the file, as sha256sum says")
     at: datetime
+    generation: int = Field(default=0, description="of the incident that it tells of")
 
 
 class Timestamps(ApiModel):
