@@ -45,4 +45,4 @@ def test_the_page_has_the_clocks_of_this_version() -> None:
 
 def test_the_settings_are_as_a_person_writes_them() -> None:
     assert Settings().clocks == ()
-    assert Settings(clocks="gdpr, nis2,").clocks == ("gdpr", "nis2")  # type: ignore[arg-type] # of a flag
+    assert Settings(clocks="gdpr, nis2,").clocks == ("gdpr", "nis2")
