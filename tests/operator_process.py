@@ -110,6 +110,10 @@ class OperatorProcess:
         lines = (self._ask("/metrics") or "").splitlines()
         return next((float(line.split()[1]) for line in lines if line.startswith(f"{name} ")), None)
 
+    def metrics(self) -> str | None:
+        """All of them, as Prometheus reads them; None while they cannot be read."""
+        return self._ask("/metrics")
+
     def tail(self) -> str:
         text = self.log.read_text(errors="replace") if self.log.exists() else ""
         return "\n".join(text.splitlines()[-_TAIL:])
