@@ -14,7 +14,7 @@ import pytest
 
 from stanch.reports.digest import digest_in
 from tests.cluster import kubectl_of
-from tests.operator_process import ROOT, fresh_space, install, running, workload
+from tests.operator_process import ROOT, eventually, fresh_space, install, running, workload
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -103,6 +103,35 @@ def collection(status: Json) -> Path:
     return Path(record["location"].removeprefix("file://"))
 
 
+def test_what_is_closed_has_its_report_beside_the_evidence_anew_for_each_edit(
+    space: Space, viewer: Path
+) -> None:
+    space.contain("toxic", LLM)
+    resolve(space, "toxic")
+    assert space.status("toxic")["phase"] == "Contained", "what was learnt gives nothing back"
+    space.let_go("toxic")
+    space.wait_phase("toxic", "Closed")
+    space.wait_event("ReportStored")
+
+    status = space.status("toxic")
+    assert status["timestamps"]["closed"] >= status["timestamps"]["released"]
+    forms = {Path(record["location"]).suffix: record for record in status["reports"]}
+    assert set(forms) == {".json", ".md", ".html"}
+    kept = Path(forms[".json"]["location"].removeprefix("file://"))
+    assert kept.parent == collection(status).parent, "beside the evidence"
+    assert report(space, viewer, "toxic", "--verify", str(kept)).returncode == 0
+    assert json.loads(kept.read_text())["evidence"][0]["items"]
+
+    better = {"spec": {"resolution": RESOLUTION | {"impact": "Nobody."}}}
+    space("patch", "aii", "toxic", "--type=merge", "-p", json.dumps(better))
+
+    def stored_anew() -> bool:
+        return len(space.status("toxic")["reports"]) == 6
+
+    eventually(stored_anew, "a second report is stored")
+    assert kept.exists(), "the first one stays as it was"
+
+
 def test_the_whole_story_is_reported_by_one_who_may_only_look(
     space: Space, viewer: Path, tmp_path: Path
 ) -> None:
@@ -110,6 +139,7 @@ def test_the_whole_story_is_reported_by_one_who_may_only_look(
     space.until_denied("held by", "scale", "deployment/llm-chat", "--replicas=2")
     space.release("toxic")
     resolve(space, "toxic")
+    space.wait_phase("toxic", "Closed")
 
     said = report(space, viewer, "toxic")
     assert said.returncode == 0, said.stderr
@@ -133,7 +163,7 @@ def test_the_whole_story_is_reported_by_one_who_may_only_look(
     assert report(space, viewer, "toxic", "-o", "json", "--output", str(data)).returncode == 0
     made = json.loads(data.read_text())
     assert made["incident"]["uid"] == space.get("aii", "toxic")["metadata"]["uid"]
-    assert [phase["phase"] for phase in made["phases"]][-2:] == ["Releasing", "Released"]
+    assert [phase["phase"] for phase in made["phases"]][-3:] == ["Releasing", "Released", "Closed"]
     assert {item["result"] for item in made["evidence"][0]["items"]} == {"Unaltered"}
     assert digest_in(data.read_bytes()) == made["digest"]
 
