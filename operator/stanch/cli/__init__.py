@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import typer
 
-from stanch.cli import approve, evidence, report, run
+from stanch.cli import approve, evidence, plan, report, run
 
 app = typer.Typer(
     name="stanch",
@@ -23,6 +23,7 @@ app.command("run")(run.run)
 app.command("approve")(approve.approve)
 app.command("report")(report.report)
 app.add_typer(evidence.app, name="evidence")
+app.add_typer(plan.app, name="plan")
 
 
 def main() -> NoReturn:
