@@ -111,6 +111,10 @@ def run(  # noqa: PLR0913 - one parameter a flag
     notification_schemas: Annotated[
         str | None, typer.Option(help="Comma-separated; Apprise's services that notifications may use.")
     ] = None,
+    clocks: Annotated[
+        str | None, typer.Option(help="Comma-separated; reporting duties that concern the organisation.")
+    ] = None,
+    clocks_file: Annotated[Path | None, typer.Option(help="YAML: another version of the clocks.")] = None,
     http_host: Annotated[str | None, typer.Option(help="Address of probes and metrics.")] = None,
     http_port: Annotated[int | None, typer.Option(help="Port of probes and metrics.")] = None,
     receiver_port: Annotated[

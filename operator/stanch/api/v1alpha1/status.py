@@ -306,7 +306,9 @@ class ReleaseStatus(ApiModel):
 class TimelineEntry(ApiModel):
     """One transition, decision, write, contest or approval."""
 
-    seq: int = Field(default=0, ge=0, description="counted from 1: what is gone from here is in the record")
+    seq: int = Field(
+        default=0, ge=0, description="counted from 1 and never reused: the oldest of many are dropped"
+    )
     at: datetime
     type: str = Field(max_length=63)
     reason: str = Field(default="", max_length=63)
@@ -339,7 +341,7 @@ class DeliveryStatus(ApiModel):
     )
     failing_since: datetime | None = None
     message: str = Field(default="", max_length=1024, description="why it does not take the next one")
-    dropped: int = Field(default=0, ge=0, description="entries that were given up: they are in the record")
+    dropped: int = Field(default=0, ge=0, description="entries that were given up")
 
 
 class ReportRecord(ApiModel):
