@@ -45,6 +45,7 @@ def test_install_once_again_and_remove(fresh: Kubectl) -> None:
     samples = "apply", "-f", str(MANIFESTS / "samples" / "llm-chat.yaml")
     fresh(*samples, check=True)
     fresh("apply", "-f", str(MANIFESTS / "samples" / "toxic-output.yaml"), check=True)
+    fresh("apply", "-f", str(MANIFESTS / "samples" / "recovery-policy.yaml"), check=True)
     fresh("delete", "aii", "--all", "-n", "demo", check=True)
 
     fresh("delete", "-k", str(MANIFESTS / "admission"), check=True)
