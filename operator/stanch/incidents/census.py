@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from stanch.api.v1alpha1.status import CONTAINS, Phase
+from stanch.api.v1alpha1.status import CONTAINS, GIVEN_BACK
 from stanch.queue import Key
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def containment_of(incident: AIIncident) -> Containment | None:
         targets=frozenset(f"{target.kind}/{target.name}" for target in incident.spec.targets),
         active=status.phase in CONTAINS,
         approved=status.approval is not None and status.approval.used_at is not None,
-        recovered=status.phase is Phase.RECOVERED,
+        recovered=status.phase in GIVEN_BACK and status.proven,
         took=_took(incident),
     )
 

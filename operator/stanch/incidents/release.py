@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from stanch.actions.protocol import Observation
 from stanch.actions.registry import ACTIONS
 from stanch.api.v1alpha1.incident import FINALIZER, AIIncident, DesiredState
-from stanch.api.v1alpha1.recovery import ReleaseStage
 from stanch.api.v1alpha1.status import (
     GIVEN_BACK,
     AIIncidentStatus,
@@ -57,11 +56,6 @@ def wanted(incident: AIIncident) -> bool:
         or incident.status.phase in GIVEN_BACK
         or gave_up(incident)
     )
-
-
-def _proven(incident: AIIncident) -> bool:
-    standing = incident.status.release
-    return standing is not None and standing.stage is ReleaseStage.PASSED
 
 
 def unfinished(incident: AIIncident) -> bool:
@@ -223,7 +217,7 @@ def _end(facts: Facts, steps: tuple[StepStatus, ...], kept: frozenset[str], now:
         course=Course(
             releasing=True,
             hold_gone=True,
-            proven=_proven(facts.incident),
+            proven=facts.incident.status.proven,
             resolved=facts.incident.spec.resolution is not None,
         ),
         contests=facts.contests,

@@ -241,6 +241,7 @@ def _kept(steps: tuple[StepStatus, ...]) -> str:
 
 def _timestamps(facts: Facts, phase: Phase, gate: Gate, now: datetime) -> Timestamps:
     old = facts.incident.status.timestamps or Timestamps()
+    recovered = phase in GIVEN_BACK and facts.incident.status.proven
     return old.model_copy(
         update={
             "occurred": old.occurred or facts.incident.spec.occurred_at,
@@ -249,7 +250,8 @@ def _timestamps(facts: Facts, phase: Phase, gate: Gate, now: datetime) -> Timest
             "begun": old.begun or (now if phase in _BEGUN else None),
             "contained": old.contained or (now if phase in _CONTAINING else None),
             "released": old.released or (now if phase in GIVEN_BACK else None),
-            "recovered": old.recovered or (now if phase is Phase.RECOVERED else None),
+            "recovered": old.recovered
+            or (now if phase in GIVEN_BACK and facts.incident.status.proven else None),
             "closed": old.closed or (now if phase is Phase.CLOSED else None),
         }
     )

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from stanch.api.v1alpha1.recovery import ReleaseStage
+from stanch.api.v1alpha1.status import AskedBy, ReleaseStatus
 from stanch.incidents.census import Census, containment_of
 from stanch.queue import Key
 from tests.unit.actions.cluster_objects import obj
@@ -41,7 +43,19 @@ def test_it_stands_until_it_is_given_back(phase: str, active: bool) -> None:  # 
     found = containment_of(with_phase("a", phase))
     assert found is not None
     assert found.active is active
-    assert found.recovered is (phase == "Recovered")
+    assert not found.recovered, "on a person's word"
+
+
+@pytest.mark.parametrize("phase", ["Recovered", "Closed"])
+def test_it_is_recovered_on_proof_also_when_it_is_closed(phase: str) -> None:
+    what = with_phase("a", phase)
+    proven = ReleaseStatus(
+        stage=ReleaseStage.PASSED, asked_by=AskedBy.PERSON, generation=1, attempt=1, since=NOW
+    )
+    status = what.status.model_copy(update={"release": proven})
+    found = containment_of(what.model_copy(update={"status": status}))
+    assert found is not None
+    assert found.recovered
 
 
 def test_what_it_took_is_in_its_journal() -> None:

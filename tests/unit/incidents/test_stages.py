@@ -14,6 +14,7 @@ from stanch.actions.protocol import Leniency
 from stanch.api.v1alpha1.hold import HeldEntry, Rule, hold_key
 from stanch.api.v1alpha1.incident import DesiredState
 from stanch.api.v1alpha1.policy import ContainmentPolicy
+from stanch.api.v1alpha1.record import Determination, Resolution
 from stanch.api.v1alpha1.recovery import Probation, ReleaseMode, ReleaseStage
 from stanch.api.v1alpha1.status import AIIncidentStatus, AskedBy, CheckOutcome, Phase
 from stanch.holds import entries
@@ -213,6 +214,16 @@ def test_in_full_it_is_only_kept() -> None:
     assert story.replicas == 3
     assert story.held == {f"Kept {HOLD}"}
     assert story.status.phase is Phase.RELEASING
+
+
+def test_what_was_learnt_closes_it_and_it_stays_recovered() -> None:
+    resolution = Resolution(determination=Determination.CONFIRMED, root_cause="the filter was off")
+    story = asked(contained()).spec(resolution=resolution).run(600)
+
+    assert story.status.phase is Phase.CLOSED
+    times = story.status.timestamps
+    assert times is not None
+    assert times.recovered == times.closed
 
 
 @pytest.mark.parametrize("when", [ReleaseStage.PROBATION, ReleaseStage.FULL])

@@ -393,3 +393,8 @@ class AIIncidentStatus(ApiModel):
     reports: tuple[ReportRecord, ...] = Field(default=(), max_length=10)
     timestamps: Timestamps | None = None
     timeline: tuple[TimelineEntry, ...] = Field(default=(), max_length=100)
+
+    @property
+    def proven(self) -> bool:
+        """Whether recovery was shown, stage by stage."""
+        return self.release is not None and self.release.stage is ReleaseStage.PASSED
