@@ -250,8 +250,7 @@ def _timestamps(facts: Facts, phase: Phase, gate: Gate, now: datetime) -> Timest
             "begun": old.begun or (now if phase in _BEGUN else None),
             "contained": old.contained or (now if phase in _CONTAINING else None),
             "released": old.released or (now if phase in GIVEN_BACK else None),
-            "recovered": old.recovered
-            or (now if phase in GIVEN_BACK and facts.incident.status.proven else None),
+            "recovered": old.recovered or (now if recovered else None),
             "closed": old.closed or (now if phase is Phase.CLOSED else None),
         }
     )
