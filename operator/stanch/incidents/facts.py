@@ -277,7 +277,7 @@ def ask(  # noqa: PLR0913, PLR0917 - what an Ask is made of
     changes = record.changes if record else ()
     if not changes:
         others = (
-            step.changes
+            as_contained(step)
             for sibling in siblings.values()
             for step in sibling.status.steps
             if (step.action, step.target.kind, step.target.name)
@@ -298,6 +298,12 @@ def ask(  # noqa: PLR0913, PLR0917 - what an Ask is made of
         condemned=entries.condemned(held),
         peers=_let_in(incident),
     )
+
+
+def as_contained(step: StepStatus) -> tuple[Change, ...]:
+    """Its changes as containment needs them: a release under way may have made them weaker."""
+    known = step.eased is not None and step.action in ACTIONS
+    return ACTIONS[step.action].tightens(step.changes) if known else step.changes
 
 
 def _let_in(incident: AIIncident) -> tuple[AllowedPeer, ...]:

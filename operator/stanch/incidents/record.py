@@ -15,7 +15,7 @@ from stanch.api.v1alpha1.status import (
     StepState,
     StepStatus,
 )
-from stanch.incidents.facts import Facts, Item, TryOut
+from stanch.incidents.facts import Facts, Item, TryOut, as_contained
 from stanch.kube.resources import CHANGEABLE, ObjectRef
 from stanch.plans.changes import (
     all_in_place,
@@ -182,7 +182,7 @@ def _inherited_fields(entry: StepStatus, intent: Edit, facts: Facts) -> tuple[Fi
         for step in sibling.status.steps:
             if step.action != entry.action or step.state in DONE or (own and not _written(step)):
                 continue
-            for change in step.changes:
+            for change in as_contained(step):
                 beside = apart(intent.fields, change.fields)
                 if change.object.uid == obj.meta.uid and not beside and not outdated(step, change, obj):
                     return None if change in own else change.fields

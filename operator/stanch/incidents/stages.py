@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from stanch.actions.protocol import Leniency
 from stanch.actions.registry import ACTIONS
 from stanch.api.schema import seconds
+from stanch.api.v1alpha1.hold import Rule, hold_key
 from stanch.api.v1alpha1.incident import AIIncident, DesiredState
 from stanch.api.v1alpha1.recovery import ReleaseMode, ReleaseRule, ReleaseStage, Verification
 from stanch.api.v1alpha1.status import (
@@ -140,6 +141,18 @@ def shares(facts: Facts) -> str:
     return min(others, default="")
 
 
+def _stops_it_too(facts: Facts) -> str:
+    """Another incident that holds, in whatever way but keeping it, an object that is let in; empty: none."""
+    ours = holds.objects(holds.held_by(facts.held, facts.name))
+    others = {
+        name
+        for key, entry in facts.held.items()
+        if not key.startswith(hold_key(Rule.KEPT, "")) and holds.objects((key,)) <= ours
+        for name in entry.incidents
+    }
+    return min(others - {facts.name} - facts.ghosts, default="")
+
+
 def decide(facts: Facts, now: datetime, limits: Limits) -> Decision:
     """Raises ValueError when nothing has to be proven: a defect of the caller."""
     rules, standing = rules_of(facts.incident), facts.incident.status.release
@@ -193,7 +206,7 @@ def _taken_back(facts: Facts, standing: ReleaseStatus) -> str:
         return "withdrawn: spec.desiredState is Contained again"
     if standing.asked_by is AskedBy.POLICY and spec.release_mode is ReleaseMode.MANUAL:
         return "withdrawn: spec.releaseMode is Manual"
-    other = shares(facts)
+    other = _stops_it_too(facts)
     return f"AIIncident {other} contains it as well by now" if other else ""
 
 

@@ -67,6 +67,8 @@ def tell(facts: Facts, told: Told, now: datetime) -> AIIncidentStatus:
     gate = told.gate or stands(old)
     timestamps = _rehearsed(_timestamps(facts, phase, gate, now), facts, told, now)
     release, verification = told.release or old.release, told.verification or old.verification
+    if told.release is None and staging.under_way(old.release):
+        release = verification = None  # what is left of it is given back without proof
     said = _said(told, phase, held, contested, facts.problem, gate)
     said += staging.says(facts.incident, phase, release, verification)
     generation = facts.incident.metadata.generation

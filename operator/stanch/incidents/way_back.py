@@ -10,8 +10,8 @@ from stanch.api.v1alpha1.hold import HELD_LABEL, hold_key
 from stanch.api.v1alpha1.status import Change, ChangeType, FieldChange, StepStatus
 from stanch.holds import entries as holds
 from stanch.incidents.facts import Act, Create, Delete, Facts, Patch
-from stanch.incidents.record import DONE, LABEL, UNTOUCHED, key_of, ref_of
-from stanch.plans.changes import back, both_mean
+from stanch.incidents.record import BEGUN, DONE, LABEL, UNTOUCHED, key_of, ref_of
+from stanch.plans.changes import back, both_mean, lookup
 
 if TYPE_CHECKING:
     from stanch.actions.objects import Obj
@@ -124,9 +124,20 @@ def _undo_edit(facts: Facts, step: StepStatus, change: Change, obj: Obj | None, 
     what = f"{change.object.kind} {change.object.name}"
     if obj is None:
         return Way(told=f"{what} no longer exists")
-    undo = back(_fields(facts, step, change, obj, restores=restores), obj.json)
+    fields = _fields(facts, step, change, obj, restores=restores)
+    if step.eased is not None and step.state not in BEGUN:
+        fields = tuple(_whatever_stands(field, obj) for field in fields)
+    undo = back(fields, obj.json)
     kept = tuple(f"{what} {path}" for path in undo.kept)
     return Way(Patch(obj, undo.ops) if undo.ops else None, kept)
+
+
+def _whatever_stands(field: FieldChange, obj: Obj) -> FieldChange:
+    """A stage was recorded and may not be written: a value of another one is ours as well."""
+    current = lookup(obj.json, field.path)
+    if field.members or isinstance(current, dict | list):
+        return field
+    return field.model_copy(update={"after": current, "stored": None})
 
 
 def _fields(
