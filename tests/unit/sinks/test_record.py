@@ -7,7 +7,6 @@ import hashlib
 import json
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -34,6 +33,7 @@ from tests.unit.sinks.telling import All, entry, timeline, told, with_status
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
     from stanch.api.v1alpha1.incident import AIIncident
     from stanch.kube.client import Kube
