@@ -17,11 +17,13 @@ from rich.table import Table
 from stanch.api.v1alpha1.base import ApiModel
 from stanch.api.v1alpha1.evidence import EvidenceRecord
 from stanch.api.v1alpha1.meta import ObjectMeta
+from stanch.api.v1alpha1.record import Digest
 from stanch.errors import Rejected, StanchError
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
+    from stanch.evidence.timeline import Claim as TimelineClaim
     from stanch.evidence.verify import Finding, Verdict
     from stanch.settings import Settings
 
@@ -42,8 +44,18 @@ class Exit(IntEnum):
     NOT_CHECKED = 2
 
 
+class _Delivery(ApiModel):
+    """The part of a DeliveryStatus that this is about."""
+
+    sink: str
+    through: int = 0
+    head: Digest | None = None
+    location: str | None = None
+
+
 class _Status(ApiModel):
     evidence: tuple[EvidenceRecord, ...] = ()
+    deliveries: tuple[_Delivery, ...] = ()
 
 
 class _Incident(ApiModel):
@@ -60,6 +72,12 @@ class _Claim:
     location: str
     head: str
     items: int | None = None
+
+
+@dataclass(frozen=True)
+class _Timeline:
+    location: str
+    claim: TimelineClaim
 
 
 @app.command("verify")
@@ -79,7 +97,7 @@ def verify(  # noqa: PLR0913 - one parameter a flag
     kubeconfig: Kubeconfig = None,
     context: Context = None,
 ) -> None:
-    """Read an incident's stored evidence and compare it with what the incident says it is.
+    """Read an incident's stored evidence and timeline and compare them with what the incident says they are.
 
     Ends with 0 if nothing was altered, with 1 if something was, which is named, and with 2 if it could not be
     checked. Flags that are not given come from the operator's environment variables, STANCH_EVIDENCE_….
@@ -99,10 +117,12 @@ def verify(  # noqa: PLR0913 - one parameter a flag
     async def work() -> Exit:
         settings = _settings(given)
         if manifest is not None and head is not None:
-            claims = [_Claim(manifest.removesuffix(MANIFEST_SUFFIX).rstrip("/"), head)]
-        else:
-            claims = await _claims(settings, namespace, name or "")
-        return await _verify(claims, settings)
+            return await _verify([_Claim(manifest.removesuffix(MANIFEST_SUFFIX).rstrip("/"), head)], settings)
+        claims, timeline = await _claims(settings, namespace, name or "")
+        ends = [await _verify(claims, settings)]
+        if timeline is not None:
+            ends.append(await _verify_timeline(timeline, settings))
+        return max(ends)
 
     raise typer.Exit(_run("verify", work()))
 
@@ -160,6 +180,21 @@ async def _verify(claims: list[_Claim], settings: Settings) -> Exit:
     return Exit.ALTERED if altered else Exit.UNALTERED
 
 
+async def _verify_timeline(timeline: _Timeline, settings: Settings) -> Exit:
+    from stanch.evidence.store import Collection, StoreOptions, open_store  # noqa: PLC0415
+    from stanch.evidence.timeline import verify  # noqa: PLC0415
+
+    place, claim = open_store(timeline.location, StoreOptions.of(settings)), timeline.claim
+    findings = await verify(Collection(place, ""), claim)
+    if findings:
+        said = f"ALTERED: the first altered entry of the timeline is {findings[0]}"
+    else:
+        said = f"unaltered: the timeline through entry {claim.through}, chained to {claim.head}"
+    console = _console()
+    console.print(f"{timeline.location}\n{said}", markup=False, highlight=False, soft_wrap=True)
+    return Exit.ALTERED if findings else Exit.UNALTERED
+
+
 def _show(claim: _Claim, verdict: Verdict) -> None:
     console = _console()
     console.print(f"{claim.location}\n", markup=False, highlight=False, soft_wrap=True)
@@ -195,8 +230,8 @@ def _table(verdict: Verdict) -> Table:
     return table
 
 
-async def _claims(settings: Settings, namespace: str, name: str) -> list[_Claim]:
-    """Raises Rejected if the incident has no evidence."""
+async def _claims(settings: Settings, namespace: str, name: str) -> tuple[list[_Claim], _Timeline | None]:
+    """Raises Rejected if the incident has neither evidence nor a stored timeline."""
     from stanch.kube.client import Kube  # noqa: PLC0415
     from stanch.kube.resources import AIINCIDENTS, ObjectRef  # noqa: PLC0415
 
@@ -208,10 +243,25 @@ async def _claims(settings: Settings, namespace: str, name: str) -> list[_Claim]
         await kube.close()
     if body is None:
         raise Rejected("NotFound", f"{ref} does not exist; `stanch evidence list` lists those with evidence")
-    records = _Incident.model_validate(body).status.evidence
-    if not records:
+    incident = _Incident.model_validate(body)
+    records, timeline = incident.status.evidence, _timeline(incident)
+    if not records and timeline is None:
         raise Rejected("NoEvidence", f"{ref} has no stored evidence; its conditions say why")
-    return [_Claim(record.location, record.head, record.items) for record in records]
+    return [_Claim(record.location, record.head, record.items) for record in records], timeline
+
+
+def _timeline(incident: _Incident) -> _Timeline | None:
+    """None until an entry of it is stored."""
+    from stanch.evidence.model import Incident  # noqa: PLC0415
+    from stanch.evidence.timeline import Claim  # noqa: PLC0415
+    from stanch.sinks.record import RECORD  # noqa: PLC0415
+
+    meta = incident.metadata
+    who = Incident(namespace=meta.namespace, name=meta.name, uid=meta.uid)
+    for one in incident.status.deliveries:
+        if one.sink == RECORD and one.head is not None and one.location is not None:
+            return _Timeline(one.location, Claim(who, one.head, one.through))
+    return None
 
 
 async def _incidents(settings: Settings, namespace: str | None) -> list[_Incident]:

@@ -172,8 +172,12 @@ def digest_of_bytes(body: bytes) -> str:
 
 
 def digest_of(value: Json) -> str:
-    canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return digest_of_bytes(_utf8(canonical))
+    return digest_of_bytes(canonical(value))
+
+
+def canonical(value: Json) -> bytes:
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return _utf8(text)
 
 
 def render(value: Json) -> bytes:

@@ -62,7 +62,7 @@ def build(services: Services) -> Reconciler:
         ),
         enqueue=services.enqueue,
         tell_policy=services.enqueue_policy,
-        outbox=Worker(ConfiguredReceivers.from_settings(settings, services.kube), services.enqueue),
+        outbox=Worker(ConfiguredReceivers.from_settings(settings, services.kube, store), services.enqueue),
         archive=Archive(store, options, utc_now),
         clocks=Clocks.of(load(settings.clocks_file), settings.clocks),
         tools=Tools(

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import datetime
 
+    from stanch.api.v1alpha1.incident import AIIncident
     from stanch.api.v1alpha1.status import AIIncidentStatus, TimelineEntry
-    from stanch.sinks.model import Undelivered
+    from stanch.sinks.model import Link, Undelivered
 
 PATIENCE = timedelta(hours=24)
 FIRST_PAUSE_SECONDS = 1.0
@@ -80,8 +81,17 @@ def next_step(
     return Send(ahead[0])
 
 
-def taken(lane: Lane, entry: TimelineEntry) -> Lane:
-    return Lane(lane.delivery.model_copy(update={"through": entry.seq, "failing_since": None, "message": ""}))
+def taken(lane: Lane, entry: TimelineEntry, link: Link | None = None) -> Lane:
+    update = {"through": entry.seq, "failing_since": None, "message": ""}
+    chained = {"head": link.head, "location": link.location} if link is not None else {}
+    return Lane(lane.delivery.model_copy(update=update | chained))
+
+
+def as_told(incident: AIIncident, delivery: DeliveryStatus) -> AIIncident:
+    """With how far this receiver is now: what is stored may be some entries behind."""
+    others = (one for one in incident.status.deliveries if one.sink != delivery.sink)
+    status = incident.status.model_copy(update={"deliveries": (*others, delivery)})
+    return incident.model_copy(update={"status": status})
 
 
 def refused(lane: Lane, entry: TimelineEntry, why: Undelivered, now: datetime) -> Lane:

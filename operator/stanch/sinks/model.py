@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from stanch.api.v1alpha1.incident import AIIncident
     from stanch.api.v1alpha1.status import TimelineEntry
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """What stands in the status of a receiver that chains what it is given."""
+
+    head: str
+    location: str
 
 
 class Undelivered(Exception):
@@ -32,6 +41,9 @@ class Sink(Protocol):
         """Whether this entry is for it at all."""
         ...
 
-    async def deliver(self, incident: AIIncident, entry: TimelineEntry) -> None:
-        """Returns when the receiver has said that it has it. Raises Undelivered."""
+    async def deliver(self, incident: AIIncident, entry: TimelineEntry) -> Link | None:
+        """Returns when the receiver has said that it has it. Raises Undelivered.
+
+        `incident.status.deliveries` says how far this receiver is at this moment.
+        """
         ...

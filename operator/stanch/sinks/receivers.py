@@ -15,12 +15,14 @@ from stanch.sinks import cloud_events, notify, ocsf
 from stanch.sinks.http import Address
 from stanch.sinks.messenger import Messenger
 from stanch.sinks.model import Undelivered
+from stanch.sinks.record import RECORD, RecordSink
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from stanch.api.v1alpha1.incident import AIIncident
     from stanch.api.v1alpha1.status import CarriedNotification, TimelineEntry
+    from stanch.evidence.store import Store
     from stanch.kube.client import Kube
     from stanch.settings import Settings
     from stanch.sinks.model import Sink
@@ -112,8 +114,8 @@ class ConfiguredReceivers:
     addresses: tuple[Address, ...] = ()
 
     @classmethod
-    def from_settings(cls, settings: Settings, kube: Kube) -> Self:
-        """Raises Rejected when a URL is none."""
+    def from_settings(cls, settings: Settings, kube: Kube, store: Store | None = None) -> Self:
+        """`store`: where evidence is kept. Raises Rejected when a URL is none."""
         timeout = settings.sink_timeout_seconds
         receivers = cls(
             kube, Messenger(frozenset(settings.notification_schemas), timeout), settings.namespace
@@ -134,6 +136,8 @@ class ConfiguredReceivers:
             )
             receivers.configured[OCSF] = OcsfSink(address)
             receivers.addresses += (address,)
+        if store is not None:
+            receivers.configured[RECORD] = RecordSink(store)
         return receivers
 
     def of(self, incident: AIIncident) -> Mapping[str, Sink]:

@@ -162,7 +162,7 @@ class Worker:
     async def _send(self, sink: Sink, incident: AIIncident, lane: Lane, entry: TimelineEntry) -> Lane:
         try:
             async with asyncio.timeout(DELIVERY_SECONDS):
-                await sink.deliver(incident, entry)
+                link = await sink.deliver(deliver.as_told(incident, lane.delivery), entry)
         except Undelivered as error:
             why = error
         except TimeoutError:
@@ -173,7 +173,7 @@ class Worker:
             log.error("a delivery failed: this is a bug", error=type(error).__name__, frames=frames)  # noqa: TRY400 - as above
             why = Undelivered(f"{type(error).__name__}, a bug: see the operator's log")
         else:
-            return deliver.taken(lane, entry)
+            return deliver.taken(lane, entry, link)
         log.warning("not delivered", seq=entry.seq, message=why.message, permanent=why.permanent)
         return deliver.refused(lane, entry, why, self._clock())
 

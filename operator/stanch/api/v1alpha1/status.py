@@ -334,7 +334,7 @@ class DeliveryStatus(ApiModel):
     """How far one receiver has been told of the timeline."""
 
     sink: str = Field(
-        max_length=80, description="cloudevents, ocsf, or notification/ and its name in the policy"
+        max_length=80, description="cloudevents, ocsf, record, or notification/ and its name in the policy"
     )
     through: int = Field(
         default=0, ge=0, description="seq of the last entry that it has taken, or that was given up"
@@ -342,6 +342,12 @@ class DeliveryStatus(ApiModel):
     failing_since: datetime | None = None
     message: str = Field(default="", max_length=1024, description="why it does not take the next one")
     dropped: int = Field(default=0, ge=0, description="entries that were given up")
+    head: Digest | None = Field(
+        default=None, description="of record: digest of the last entry that is stored, which ends the chain"
+    )
+    location: str | None = Field(
+        default=None, max_length=2048, description="of record: URL below which the entries are stored"
+    )
 
 
 class ReportRecord(ApiModel):
