@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 from stanch.actions.protocol import Leniency
 from stanch.actions.registry import ACTIONS
 from stanch.api.schema import seconds
-from stanch.api.v1alpha1.hold import Rule, hold_key
 from stanch.api.v1alpha1.incident import AIIncident, DesiredState
 from stanch.api.v1alpha1.recovery import ReleaseMode, ReleaseRule, ReleaseStage, Verification
 from stanch.api.v1alpha1.status import (
@@ -141,14 +140,11 @@ def shares(facts: Facts) -> str:
     return min(others, default="")
 
 
-def _stops_it_too(facts: Facts) -> str:
-    """Another incident that holds, in whatever way but keeping it, an object that is let in; empty: none."""
+def _contains_it_too(facts: Facts) -> str:
+    """Another incident that holds, in whatever way, an object that this one holds; empty when none does."""
     ours = holds.objects(holds.held_by(facts.held, facts.name))
     others = {
-        name
-        for key, entry in facts.held.items()
-        if not key.startswith(hold_key(Rule.KEPT, "")) and holds.objects((key,)) <= ours
-        for name in entry.incidents
+        name for key, entry in facts.held.items() if holds.objects((key,)) <= ours for name in entry.incidents
     }
     return min(others - {facts.name} - facts.ghosts, default="")
 
@@ -206,7 +202,7 @@ def _taken_back(facts: Facts, standing: ReleaseStatus) -> str:
         return "withdrawn: spec.desiredState is Contained again"
     if standing.asked_by is AskedBy.POLICY and spec.release_mode is ReleaseMode.MANUAL:
         return "withdrawn: spec.releaseMode is Manual"
-    other = _stops_it_too(facts)
+    other = _contains_it_too(facts)
     return f"AIIncident {other} contains it as well by now" if other else ""
 
 
