@@ -98,6 +98,22 @@ class Stage:
         assert self.shapes() == self.before
         return remains
 
+    def prove(self, ends: str, cut: Cut | None = None) -> Json:
+        """Ask for a release by stages; what it leaves. Writes of status, one a look, are no points:
+        what one of them stored stands as well right before the next write of anything else.
+        """
+        self.bench.proxy.count(
+            lambda request: (
+                request.is_change and request.within(self.space.name) and not request.path.endswith("/status")
+            ),
+            cut,
+        )
+        self.space.let_go(INCIDENT)
+        self._go_through(cut, self._released if ends == "Recovered" else self._contained_again)
+        remains = self._remains()
+        assert remains["phase"] == ends
+        return remains
+
     def shapes(self) -> dict[str, str]:
         """What has to come back byte by byte."""
         found = {name: self._found(*name) for name in self.case.objects}
@@ -136,10 +152,14 @@ class Stage:
         status = self._read("aiincidents", INCIDENT).get("status", {})
         return bool(status.get("phase") == "Contained" and condition(status, "Held")["status"] == "True")
 
+    def _contained_again(self) -> bool:
+        release = self._read("aiincidents", INCIDENT).get("status", {}).get("release", {})
+        return release.get("stage") == "Failed" and self._contained()
+
     def _released(self) -> bool:
         incident = self._read("aiincidents", INCIDENT)
         finalizers = incident["metadata"].get("finalizers", [])
-        return bool(incident["status"]["phase"] == "Released" and finalizers == [])
+        return bool(incident["status"]["phase"] in {"Released", "Recovered"} and finalizers == [])
 
     def _written(self) -> list[str]:
         return [str(request) for request in self.bench.proxy.changes]
@@ -261,6 +281,55 @@ def test_killed_after_every_third_write_the_next_operator_goes_on_from_there(ben
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
 def test_killed_before_or_after_any_write_whatever_is_contained(bench: Bench, case: Case, when: When) -> None:
     assert matrix(bench, case, when) >= 2 * FEWEST
+
+
+def staged(*checks: Json) -> Case:
+    """As by a policy that wants these checks passed. No Prometheus is configured here."""
+    policy = {
+        "apiVersion": "stanch.dev/v1alpha1",
+        "kind": "ContainmentPolicy",
+        "metadata": {"name": "proven"},
+        "spec": {
+            "selector": {},
+            "steps": [{"scaleToZero": {}}],
+            "verification": {
+                "checks": list(checks),
+                "initialDelay": "0s",
+                "interval": "1s",
+                "consecutiveSuccesses": 1,
+                "inconclusiveLimit": 1,
+            },
+        },
+    }
+    manifests = (*SCALE_DEPLOYMENT.manifests, policy)
+    return replace(SCALE_DEPLOYMENT, manifests=manifests, steps=())
+
+
+HEALTHY: Json = {"name": "healthy", "healthy": {}}
+UNANSWERED: Json = {"name": "toxicity", "prometheus": {"query": "toxicity", "operator": "lt", "value": "1"}}
+ENDINGS = {"Recovered": staged(HEALTHY), "Contained": staged(HEALTHY, UNANSWERED)}
+
+
+@pytest.mark.long
+@pytest.mark.timeout(2400)
+@pytest.mark.parametrize("when", When)
+@pytest.mark.parametrize("ends", ENDINGS)
+def test_killed_in_a_release_by_stages_it_ends_as_it_would_have(bench: Bench, ends: str, when: When) -> None:
+    kills = 0
+    expected: Json | None = None
+    for n in count(0):
+        stage = bench.fresh(ENDINGS[ends])
+        stage.contain()
+        left = stage.prove(ends, Cut(n, when) if n else None)
+        expected = expected or left
+        assert left == expected, f"killed {when} write {n}"
+        if ends == "Recovered":
+            assert stage.shapes() == stage.before
+        bench.kubectl("delete", "namespace", stage.space.name, "--wait=false", check=True)
+        kills += n > 0 and bench.proxy.lost
+        if n and not bench.proxy.lost:
+            break
+    assert kills >= FEWEST
 
 
 def _replicas(remains: Json) -> list[Any]:

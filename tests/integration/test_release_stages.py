@@ -250,6 +250,7 @@ def test_still_bad_it_is_contained_again_and_may_be_asked_for_anew(model: Model)
     assert model.recovered(originally)["release"]["attempt"] == 2
 
 
+@pytest.mark.long
 def test_what_turns_bad_in_full_is_contained_again(model: Model) -> None:
     originally = model.serves(metric=GOOD, initialDelay="4s")
     space = model.space
@@ -283,6 +284,7 @@ def test_with_prometheus_gone_nothing_passes(model: Model) -> None:
     model.recovered(originally)
 
 
+@pytest.mark.long
 def test_a_metric_that_nobody_gives_is_inconclusive(model: Model) -> None:
     model.serves(metric=None)
     model.space.contain(NAME, LLM)
@@ -307,6 +309,7 @@ def test_a_policy_tries_by_itself_unless_a_person_says_otherwise(model: Model) -
     assert status["release"]["askedBy"] == "Policy"
 
 
+@pytest.mark.long
 def test_a_person_stops_a_try_of_the_policy(model: Model) -> None:
     model.serves(release={"mode": "Automatic", "after": "1s"}, **PATIENT)
     model.space.incident(NAME, LLM)
@@ -336,6 +339,54 @@ def test_deleted_on_probation_it_gives_all_back(model: Model) -> None:
     model.space("delete", "aii", NAME, "--timeout=60s")
     assert model.shapes() == originally
     model.nothing_left()
+
+
+@pytest.mark.long
+def test_of_several_steps_each_is_let_go_in_its_stage_and_all_are_back_when_it_fails(model: Model) -> None:
+    deployment = workload("Deployment", "llm", REPLICAS)
+    deployment["spec"]["template"]["spec"]["serviceAccountName"] = "llm"
+    account = {
+        "apiVersion": "v1",
+        "kind": "ServiceAccount",
+        "metadata": {"name": "llm", "labels": {"a": "b"}},
+    }
+    peer = {"podSelector": {"matchLabels": {"app": "canary"}}}
+    originally = model.serves(
+        account,
+        deployment,
+        steps=[{"isolate": {"direction": ["Ingress"]}}, {"revokeServiceAccount": {}}, {"scaleToZero": {}}],
+        release={"probation": {"replicas": 2, "peers": [peer]}},
+        **PATIENT,
+    )
+    space = model.space
+    space.contain(NAME, LLM)
+    assert ingress(space) == [[]], "nobody"
+    assert "llm" not in names(space, "serviceaccounts")
+
+    space.let_go(NAME)
+    model.on_probation(2)
+    assert "llm" in names(space, "serviceaccounts"), "no pod is born without it"
+    assert ingress(space) == [[{"from": [peer]}]], "still cut off from all others"
+
+    model.edit(**AGAIN["spec"])
+    model.contained_again()
+    eventually(lambda: "llm" not in names(space, "serviceaccounts"), "the account is revoked again")
+    assert ingress(space) == [[]]
+
+    model.measures(GOOD)
+    space.let_go(NAME)
+    model.in_stage("Full")
+    space.running("Deployment", "llm", REPLICAS)
+    model.recovered(originally)
+
+
+def ingress(space: Space) -> list[Any]:
+    """What each NetworkPolicy lets in."""
+    return [item["spec"].get("ingress", []) for item in space.get("networkpolicies")["items"]]
+
+
+def names(space: Space, resource: str) -> set[str]:
+    return {item["metadata"]["name"] for item in space.get(resource)["items"]}
 
 
 def test_one_that_contains_it_on_probation_ends_the_release(model: Model) -> None:

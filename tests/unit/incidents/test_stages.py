@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stanch.actions.protocol import Leniency
@@ -412,6 +412,7 @@ def test_probation_lets_in_something_and_never_more_than_there_was(before: int, 
     assert Leniency(ReleaseStage.FULL, probation).count(before) == before
 
 
+@settings(max_examples=40)  # each is a whole story
 @given(st.lists(st.sampled_from(list(Answer)), min_size=1, max_size=40))
 def test_whatever_the_checks_say_it_is_recovered_on_proof_or_stopped(answers: list[Answer]) -> None:
     story = asked(contained())
@@ -432,7 +433,8 @@ def test_whatever_the_checks_say_it_is_recovered_on_proof_or_stopped(answers: li
     assert story.status.contested is None
 
 
-@given(st.integers(0, 200), st.sampled_from([good, bad]))
+@settings(max_examples=40)
+@given(st.integers(0, 60), st.sampled_from([good, bad]))
 def test_wherever_it_is_interrupted_it_goes_on_from_what_is_stored(
     decisions: int, answers: Callable[[str, datetime], Answer]
 ) -> None:
