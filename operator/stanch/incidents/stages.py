@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from stanch.actions.protocol import Leniency
 from stanch.actions.registry import ACTIONS
 from stanch.api.schema import seconds
+from stanch.api.v1alpha1.hold import Rule, hold_key
 from stanch.api.v1alpha1.incident import AIIncident, DesiredState
 from stanch.api.v1alpha1.recovery import ReleaseMode, ReleaseRule, ReleaseStage, Verification
 from stanch.api.v1alpha1.status import (
@@ -53,7 +54,7 @@ from stanch.verification.reading import Subject
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from stanch.api.v1alpha1.hold import HeldEntry
+    from stanch.api.v1alpha1.hold import Held, HeldEntry
     from stanch.api.v1alpha1.status import AIIncidentStatus, Change
     from stanch.verification.judge import Judged
 
@@ -135,18 +136,25 @@ def tries_at(incident: AIIncident) -> datetime | None:
 
 def shares(facts: Facts) -> str:
     """Another incident that holds something of this one's; empty when none does."""
-    ours = holds.held_by(facts.held, facts.name).values()
+    ours = holds.held_by(_objects_held(facts), facts.name).values()
     others = {name for entry in ours for name in entry.incidents} - {facts.name} - facts.ghosts
     return min(others, default="")
 
 
 def _contains_it_too(facts: Facts) -> str:
     """Another incident that holds, in whatever way, an object that this one holds; empty when none does."""
-    ours = holds.objects(holds.held_by(facts.held, facts.name))
+    held = _objects_held(facts)
+    ours = holds.objects(holds.held_by(held, facts.name))
     others = {
-        name for key, entry in facts.held.items() if holds.objects((key,)) <= ours for name in entry.incidents
+        name for key, entry in held.items() if holds.objects((key,)) <= ours for name in entry.incidents
     }
     return min(others - {facts.name} - facts.ghosts, default="")
+
+
+def _objects_held(facts: Facts) -> Held:
+    """A version that several condemn is no object that several contain."""
+    condemned = hold_key(Rule.CONDEMNED, "")
+    return {key: entry for key, entry in facts.held.items() if not key.startswith(condemned)}
 
 
 def decide(facts: Facts, now: datetime, limits: Limits) -> Decision:

@@ -360,6 +360,18 @@ def test_another_incident_that_contains_it_meanwhile_ends_the_release() -> None:
     assert "leak" in story.status.release.message
 
 
+def test_a_version_that_another_condemns_as_well_is_no_workload_in_common() -> None:
+    """Else the release would go at once, and without proof."""
+    facts = contained().facts
+    bad = hold_key(Rule.CONDEMNED, "image/llm:bad")
+    mine, other = (HeldEntry.of(name, "Critical, Jailbreak", NOW) for name in ("toxic", "leak"))
+    condemned = entries.join(entries.join(facts.held, {bad: mine}), {bad: other})
+    contained_by_both = entries.join(condemned, {hold_key(Rule.STOPPED, HOLD): other})
+
+    assert stages.shares(replace(facts, held=condemned)) == ""
+    assert stages.shares(replace(facts, held=contained_by_both)) == "leak"
+
+
 def test_who_scales_it_up_on_probation_is_put_right_and_told() -> None:
     story = asked(contained()).run(5)
     body = story.target.json
