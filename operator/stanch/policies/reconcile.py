@@ -105,7 +105,9 @@ def _drilled_among(listed: list[Json], policy: Policy) -> tuple[Drilled, ...]:
     if not policy.spec.drills:
         return ()
     return tuple(
-        Drilled.model_validate(one) for one in listed if DRILL_LABEL in one["metadata"].get("labels", {})
+        Drilled.model_validate(one)
+        for one in listed
+        if DRILL_LABEL in Meta.model_validate(one["metadata"]).labels
     )
 
 
