@@ -168,11 +168,13 @@ def kubelets_go_on(plant: Plant, space: Space) -> None:
     """KWOK tries once what a kubelet tries until it goes through.
 
     An API server that has just started refuses it where something is held until it knows the holds.
-    Kubernetes' controllers do go on, after pauses of up to a minute; started anew, they have none.
+    Kubernetes' controllers and its scheduler go on, after pauses of up to a minute; started anew, they have
+    none.
     """
     pod = "-n", space.name, "run", "probe", "--image=none", "--dry-run=server"
     eventually(lambda: "not yet synced" not in plant.kubectl(*pod).stderr, "the holds are known", PATIENCE)
     plant.sandbox.kwok.restart()
+    plant.sandbox.scheduler.restart()
     plant.sandbox.controller_manager.restart()
 
 
