@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from stanch.api.v1alpha1.incident import AIIncident, DesiredState
+from stanch.api.v1alpha1.incident import AIIncident
 from stanch.api.v1alpha1.status import ENDED, AIIncidentStatus, Phase
 from stanch.clocks.data import Clocks, load
 from stanch.errors import Conflict, NotFound, Rejected, StanchError
@@ -27,6 +27,7 @@ from stanch.incidents.facts import Contest, Decision, Facts, Limits, RemoveFinal
 from stanch.incidents.gather import gather
 from stanch.incidents.hints import Hints
 from stanch.incidents.perform import Performer
+from stanch.incidents.ways import Way, alone, looked_at, way_of
 from stanch.kube.resources import AIINCIDENTS, EVENTS, NETWORKPOLICIES, ObjectRef, Resource
 from stanch.policies.reconcile import concerned
 from stanch.queue import Key
@@ -230,7 +231,7 @@ class Reconciler:
                 self.census.note(facts.incident.model_copy(update={"status": decision.status}))
                 body = await self._store(key, body, facts, decision.status, events)
                 self.tools.measurer.taken(key, facts.readings)
-                if not stages.looked_at(decision.status):
+                if not looked_at(decision.status):
                     self.tools.measurer.forget(key)
                 facts = replace(
                     facts, incident=AIIncident.parse(body), contests=(), signals=(), errands={}, readings={}
@@ -272,24 +273,16 @@ class Reconciler:
 
     def _contain_or_release(self, facts: Facts) -> Decision:
         now = self.clock()
-        match self._way(facts, now):
-            case stages.Way.AT_ONCE:
+        match alone(facts, way_of(facts.incident, now)):
+            case Way.AT_ONCE:
                 return release.decide(facts, now)
-            case stages.Way.STAGED:
+            case Way.STAGED:
                 return stages.decide(facts, now, self.limits)
-            case stages.Way.STAY:
+            case Way.STAY:
                 pass
         if not begun(facts.incident):  # counted now: whatever was decided since they were gathered counts
             facts = replace(facts, containments=self.census.containments())
         return containment.decide(facts, now, self.limits)
-
-    def _way(self, facts: Facts, now: datetime) -> stages.Way:
-        """What others contain as well cannot be proven: it is passed on when asked for, and else stays."""
-        way = stages.way_of(facts.incident, now)
-        if way is not stages.Way.STAGED or stages.under_way(facts.incident) or not stages.shares(facts):
-            return way
-        asked = facts.incident.spec.desired_state is DesiredState.RELEASED
-        return stages.Way.AT_ONCE if asked else stages.Way.STAY
 
     async def _store(
         self, key: Key, body: Json, facts: Facts, status: AIIncidentStatus, events: list[Json]

@@ -9,28 +9,22 @@ is a containment like any other.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from stanch.actions.protocol import Leniency
 from stanch.actions.registry import ACTIONS
-from stanch.api.schema import seconds
-from stanch.api.v1alpha1.hold import Rule, hold_key
-from stanch.api.v1alpha1.incident import AIIncident, DesiredState
-from stanch.api.v1alpha1.recovery import ReleaseMode, ReleaseRule, ReleaseStage, Verification
+from stanch.api.v1alpha1.incident import DesiredState
+from stanch.api.v1alpha1.recovery import ReleaseMode, ReleaseStage
 from stanch.api.v1alpha1.status import (
-    GIVEN_BACK,
     AskedBy,
     CheckOutcome,
-    Phase,
     ReleaseStatus,
     StepState,
     StepStatus,
     VerificationStatus,
 )
 from stanch.holds import entries as holds
-from stanch.incidents.containment import gave_up, keys_of, wanted_hold
+from stanch.incidents.containment import keys_of, wanted_hold
 from stanch.incidents.facts import (
     Act,
     Decision,
@@ -47,114 +41,23 @@ from stanch.incidents.journal import FAILED, Progress, advance
 from stanch.incidents.record import BEGUN, DONE
 from stanch.incidents.release import give_back
 from stanch.incidents.story import Told, tell
+from stanch.incidents.ways import UNDER_WAY, also_contained_by, release_rule, rules_of
 from stanch.status.phase import Course
 from stanch.verification.judge import judge
 from stanch.verification.reading import Subject
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import datetime
 
-    from stanch.api.v1alpha1.hold import Held, HeldEntry
-    from stanch.api.v1alpha1.status import AIIncidentStatus, Change
+    from stanch.api.v1alpha1.hold import HeldEntry
+    from stanch.api.v1alpha1.incident import AIIncident
+    from stanch.api.v1alpha1.recovery import Verification
+    from stanch.api.v1alpha1.status import Change
     from stanch.verification.judge import Judged
 
-UNDER_WAY = frozenset({ReleaseStage.PROBATION, ReleaseStage.FULL})
 _NEXT = {ReleaseStage.PROBATION: ReleaseStage.FULL, ReleaseStage.FULL: ReleaseStage.PASSED}
 _FAILS = {CheckOutcome.FAILED, CheckOutcome.INCONCLUSIVE, CheckOutcome.ERROR}
-
-
-class Way(Enum):
-    """What is to become of an incident now."""
-
-    STAY = auto()
-    STAGED = auto()
-    AT_ONCE = auto()
-
-
-def way_of(incident: AIIncident, now: datetime) -> Way:
-    """A person's word, a policy's turn, or neither. What proof is asked for is given back by stages.
-
-    A change of mind before anything was contained needs no proof: there was nothing to recover from. Nor does
-    deleting the incident, which needs the verb `release` as well.
-    """
-    standing = incident.status.release
-    asked = incident.spec.desired_state is DesiredState.RELEASED
-    if _needs_no_proof(incident):
-        return Way.AT_ONCE
-    if under_way(incident):
-        return Way.STAGED
-    if asked and (standing is None or standing.generation != incident.metadata.generation):
-        return Way.STAGED if rules_of(incident) is not None and _was_contained(incident) else Way.AT_ONCE
-    due = tries_at(incident)
-    return Way.STAGED if due is not None and due <= now else Way.STAY
-
-
-def _needs_no_proof(incident: AIIncident) -> bool:
-    """Given back already, or to be without more ado."""
-    status, spec = incident.status, incident.spec
-    return (
-        incident.metadata.deletion_timestamp is not None
-        or status.phase in GIVEN_BACK
-        or (status.phase is Phase.RELEASING and not under_way(incident))
-        or (spec.skip_verification and spec.desired_state is DesiredState.RELEASED)
-        or (status.release is None and gave_up(incident))
-    )
-
-
-def under_way(incident: AIIncident) -> bool:
-    return looked_at(incident.status)
-
-
-def looked_at(status: AIIncidentStatus) -> bool:
-    """Whether checks of a stage are looked at."""
-    return status.release is not None and status.release.stage in UNDER_WAY
-
-
-def rules_of(incident: AIIncident) -> Verification | None:
-    """What has to be shown: as the policy had it when the plan was made."""
-    plan = incident.status.plan
-    return plan.policy.verification if plan is not None and plan.policy is not None else None
-
-
-def release_rule(incident: AIIncident) -> ReleaseRule:
-    plan = incident.status.plan
-    return (plan.policy.release if plan is not None and plan.policy is not None else None) or ReleaseRule()
-
-
-def tries_at(incident: AIIncident) -> datetime | None:
-    """When the policy tries to release by itself; None when it does not, or no more."""
-    status, rule = incident.status, release_rule(incident)
-    by_itself = rule.mode is ReleaseMode.AUTOMATIC and incident.spec.release_mode is not ReleaseMode.MANUAL
-    if not by_itself or rules_of(incident) is None or status.phase is not Phase.CONTAINED:
-        return None
-    tried = status.release.attempt if status.release is not None else 0
-    since = status.release.since if status.release is not None else _contained_at(incident)
-    if since is None or tried >= rule.attempts:
-        return None
-    return since + timedelta(seconds=seconds(rule.after) * (1 << tried))
-
-
-def shares(facts: Facts) -> str:
-    """Another incident that holds something of this one's; empty when none does."""
-    ours = holds.held_by(_objects_held(facts), facts.name).values()
-    others = {name for entry in ours for name in entry.incidents} - {facts.name} - facts.ghosts
-    return min(others, default="")
-
-
-def _contains_it_too(facts: Facts) -> str:
-    """Another incident that holds, in whatever way, an object that this one holds; empty when none does."""
-    held = _objects_held(facts)
-    ours = holds.objects(holds.held_by(held, facts.name))
-    others = {
-        name for key, entry in held.items() if holds.objects((key,)) <= ours for name in entry.incidents
-    }
-    return min(others - {facts.name} - facts.ghosts, default="")
-
-
-def _objects_held(facts: Facts) -> Held:
-    """A version that several condemn is no object that several contain."""
-    condemned = hold_key(Rule.CONDEMNED, "")
-    return {key: entry for key, entry in facts.held.items() if not key.startswith(condemned)}
 
 
 def decide(facts: Facts, now: datetime, limits: Limits) -> Decision:
@@ -163,7 +66,7 @@ def decide(facts: Facts, now: datetime, limits: Limits) -> Decision:
     if rules is None:
         raise ValueError(f"{facts.name} has no verification")
     if standing is None or standing.stage not in UNDER_WAY:
-        return _turn(facts, _begun(facts.incident, now), VerificationStatus(), now)
+        return _begin(facts, now)
     why = _taken_back(facts, standing)
     if why:
         return _fail(facts, standing, why, _standing_checks(facts), now)
@@ -178,13 +81,15 @@ def decide(facts: Facts, now: datetime, limits: Limits) -> Decision:
     return _Stage(facts, standing, rules, judged, now).work(limits)
 
 
-def _was_contained(incident: AIIncident) -> bool:
-    return _contained_at(incident) is not None
-
-
-def _contained_at(incident: AIIncident) -> datetime | None:
-    times = incident.status.timestamps
-    return times.contained if times is not None else None
+def _begin(facts: Facts, now: datetime) -> Decision:
+    release, other = _begun(facts.incident, now), also_contained_by(facts)
+    if not other:
+        return _turn(facts, release, VerificationStatus(), now)
+    why = (
+        f"AIIncident {other} contains it as well: what comes back could not be proven; release {other} "
+        "first, or set spec.skipVerification"
+    )
+    return _fail(facts, release, why, VerificationStatus(), now)
 
 
 def _standing_checks(facts: Facts) -> VerificationStatus:
@@ -210,7 +115,7 @@ def _taken_back(facts: Facts, standing: ReleaseStatus) -> str:
         return "withdrawn: spec.desiredState is Contained again"
     if standing.asked_by is AskedBy.POLICY and spec.release_mode is ReleaseMode.MANUAL:
         return "withdrawn: spec.releaseMode is Manual"
-    other = _contains_it_too(facts)
+    other = also_contained_by(facts)
     return f"AIIncident {other} contains it as well by now" if other else ""
 
 

@@ -18,9 +18,9 @@ from stanch.api.v1alpha1.record import Determination, Resolution
 from stanch.api.v1alpha1.recovery import Probation, ReleaseMode, ReleaseStage
 from stanch.api.v1alpha1.status import AIIncidentStatus, AskedBy, CheckOutcome, Phase
 from stanch.holds import entries
-from stanch.incidents import containment, release, stages
+from stanch.incidents import containment, release, stages, ways
 from stanch.incidents.facts import Decision, Facts, Limits, Measure
-from stanch.incidents.stages import Way
+from stanch.incidents.ways import Way
 from stanch.policies.match import Choice
 from stanch.status import conditions
 from stanch.verification.reading import Answer, Reading
@@ -143,7 +143,7 @@ class Story:
             self.facts = carry_out(self.facts, act)
 
     def _decide(self) -> Decision:
-        match stages.way_of(self.facts.incident, self.now):
+        match ways.alone(self.facts, ways.way_of(self.facts.incident, self.now)):
             case Way.AT_ONCE:
                 return release.decide(self.facts, self.now)
             case Way.STAGED:
@@ -175,7 +175,7 @@ def test_one_pod_first_then_all_and_only_then_is_it_recovered() -> None:
     story = asked(contained()).run(600)
 
     assert story.status.phase is Phase.RECOVERED
-    assert [each for each in story.seen if each[0] in stages.UNDER_WAY] == [
+    assert [each for each in story.seen if each[0] in ways.UNDER_WAY] == [
         (ReleaseStage.PROBATION, 0),
         (ReleaseStage.PROBATION, 1),
         (ReleaseStage.FULL, 1),
@@ -360,16 +360,67 @@ def test_another_incident_that_contains_it_meanwhile_ends_the_release() -> None:
     assert "leak" in story.status.release.message
 
 
-def test_a_version_that_another_condemns_as_well_is_no_workload_in_common() -> None:
-    """Else the release would go at once, and without proof."""
-    facts = contained().facts
-    bad = hold_key(Rule.CONDEMNED, "image/llm:bad")
-    mine, other = (HeldEntry.of(name, "Critical, Jailbreak", NOW) for name in ("toxic", "leak"))
-    condemned = entries.join(entries.join(facts.held, {bad: mine}), {bad: other})
-    contained_by_both = entries.join(condemned, {hold_key(Rule.STOPPED, HOLD): other})
+def held_by_another_too(story: Story, *keys: str) -> Story:
+    other = HeldEntry.of("leak", "High, DataBreach", NOW)
+    held = entries.join(story.facts.held, dict.fromkeys(keys, other))
+    story.facts = replace(story.facts, held=held)
+    return story
 
-    assert stages.shares(replace(facts, held=condemned)) == ""
-    assert stages.shares(replace(facts, held=contained_by_both)) == "leak"
+
+def test_what_another_contains_in_the_same_way_is_passed_on_at_once() -> None:
+    """Nothing comes back, so there is nothing to prove."""
+    story = held_by_another_too(contained(), hold_key(Rule.STOPPED, HOLD))
+
+    asked(story).run(0)
+
+    assert (story.status.phase, story.stage, story.replicas) == (Phase.RELEASED, None, 0)
+    assert story.facts.held[hold_key(Rule.STOPPED, HOLD)].incidents == ("leak",)
+
+
+def test_what_another_contains_in_another_way_does_not_come_back_unproven() -> None:
+    story = held_by_another_too(contained(), hold_key(Rule.KEPT, HOLD))
+
+    asked(story).run(3600)
+
+    assert (story.stage, story.status.phase, story.replicas) == (ReleaseStage.FAILED, Phase.CONTAINED, 0)
+    assert story.status.release is not None
+    assert "release leak first, or set spec.skipVerification" in story.status.release.message
+    assert {replicas for _, replicas in story.seen} == {0}, "not for a moment"
+
+    story.spec(skip_verification=True).run(0)
+    assert (story.status.phase, story.replicas) == (Phase.RELEASED, 3)
+
+
+def test_a_policy_does_not_try_to_release_what_another_contains_as_well() -> None:
+    """Its attempts are for what could succeed: it tries once the other one is released."""
+    story = contained(release={"mode": "Automatic", "after": "1m", "attempts": 1})
+    alone = story.facts.held
+    held_by_another_too(story, hold_key(Rule.KEPT, HOLD)).run(3600)
+    assert (story.stage, story.status.phase) == (None, Phase.CONTAINED)
+
+    story.facts = replace(story.facts, held=alone)
+    story.run(300)
+    assert story.status.phase is Phase.RECOVERED
+
+
+def test_a_name_in_the_hold_that_no_incident_answers_to_stops_no_release() -> None:
+    story = held_by_another_too(contained(), hold_key(Rule.KEPT, HOLD), hold_key(Rule.STOPPED, HOLD))
+    story.facts = replace(story.facts, ghosts=frozenset({"leak"}))
+
+    asked(story).run(600)
+
+    assert (story.status.phase, story.replicas) == (Phase.RECOVERED, 3)
+
+
+def test_a_version_that_another_condemns_as_well_is_no_workload_in_common() -> None:
+    bad = hold_key(Rule.CONDEMNED, "image/llm:bad")
+    story = contained()
+    mine = {bad: HeldEntry.of(story.facts.name, "Critical, Jailbreak", NOW)}
+    story.facts = replace(story.facts, held=entries.join(story.facts.held, mine))
+    held_by_another_too(story, bad)
+
+    assert not ways.also_contained_by(story.facts)
+    assert asked(story).run(600).status.phase is Phase.RECOVERED
 
 
 def test_who_scales_it_up_on_probation_is_put_right_and_told() -> None:
