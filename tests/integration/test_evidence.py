@@ -210,3 +210,25 @@ def test_a_store_that_takes_nothing_stops_only_what_is_not_critical(
     ]
     space.release("toxic")
     assert space.get("deployment", "llm-chat")["spec"]["replicas"] == 2
+
+
+@pytest.mark.long
+def test_what_no_store_took_is_taken_once_it_does(operated: Operated, space: Space) -> None:
+    """Of what is contained anyway, the evidence is late; what waited for it is contained after it."""
+    in_the_way = operated.evidence / space.name
+    in_the_way.write_text("a file, where a directory would have to be made")
+    space.create(workload("Deployment", "embedder", 2))
+    space.incident("toxic", LLM, severity="Critical")
+    space.incident("leak", "Deployment/embedder", severity="High")
+    space.wait_phase("toxic", "PartiallyContained")
+    space.wait_phase("leak", "ContainmentFailed")
+    in_the_way.unlink()
+
+    for name in ("toxic", "leak"):
+        status = space.wait_phase(name, "Contained", within=150)
+        assert condition(status, "EvidenceCollected")["message"].startswith("late, taken at the try no. 2: ")
+        (incident,) = kept(status, "aiincident")
+        assert incident["metadata"]["name"] == name
+        assert verify(operated, space, name).returncode == 0
+        space.release(name)
+    assert space.get("deployment", "embedder")["spec"]["replicas"] == 2

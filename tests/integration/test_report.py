@@ -132,6 +132,19 @@ def test_what_is_closed_has_its_report_beside_the_evidence_anew_for_each_edit(
     assert kept.exists(), "the first one stays as it was"
 
 
+def test_what_stays_condemned_for_good_is_reported_all_the_same(space: Space) -> None:
+    space("set", "image", "deployment/llm-chat", "server=registry.example.test/llm:bad")
+    space("rollout", "status", "deployment/llm-chat", "--timeout=60s")
+    rollback = {"to": {"revision": 1}, "condemn": "Permanent"}
+    space.contain("toxic", LLM, steps=[{"rollback": rollback}], resolution=RESOLUTION)
+    space.let_go("toxic")
+    space.wait_phase("toxic", "Closed")
+
+    space.wait_event("ReportStored")
+
+    assert "is condemned" in space.refused("run", "probe", "--image=registry.example.test/llm:bad")
+
+
 def test_the_whole_story_is_reported_by_one_who_may_only_look(
     space: Space, viewer: Path, tmp_path: Path
 ) -> None:

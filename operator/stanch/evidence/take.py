@@ -38,6 +38,7 @@ COLLECTING_SHARE = 0.7  # of the time; the rest is for storing
 _AT_ONCE = 8  # items on their way to the store
 _NAME = 180  # characters of the incident's name in a directory's, which file systems limit to 255 bytes
 _LINE = 400  # characters of a line in the status
+_NOTHING = "is-anybody-there"  # a key that is never written
 
 Reason = Literal["EvidenceCollected", "EvidenceIncomplete", "EvidenceNotConfigured", "EvidenceNotStored"]
 
@@ -88,6 +89,17 @@ class Collector:
         except StanchError as error:
             return _not_stored(place, error.message)
         return _taken(place, manifest)
+
+    async def answers(self, *, seconds: float) -> bool:
+        """Whether the store can be read, within so long; of what could be written it says nothing."""
+        if self.store is None:
+            return False
+        try:
+            async with asyncio.timeout(seconds):
+                await self.store.get(_NOTHING)
+        except (TimeoutError, StanchError):
+            return False
+        return True
 
     async def _store(self, place: Place, about: Incident, collection: Collection, seconds: float) -> Manifest:
         """Items first. Those that the store did not take are told in the manifest of those it did."""

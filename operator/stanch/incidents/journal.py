@@ -163,7 +163,7 @@ def _pursue(  # noqa: PLR0913, PLR0917 - the step, what is seen of it, and what 
         entry = _contested(entry, contests, now)
     pending = judgement.verdict is Verdict.PENDING
     doomed = action.hurry(seen, ask) if pending else ()
-    errand: Errand | None = action.errand(seen, ask) if pending else None
+    errand: Errand | None = None if judgement.verdict is Verdict.EFFECTIVE else action.errand(seen, ask)
     acts: list[Act] = [EndPods(doomed)] if doomed else []
     if errand is not None:
         acts.append(RunErrand(item.id, errand))

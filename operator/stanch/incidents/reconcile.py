@@ -166,6 +166,10 @@ class Reconciler:
                 if self.hints.refused(key, error.message):
                     continue  # tell it in the status, try once more
                 raise
+            if done and self.archive.owes(
+                incident
+            ):  # though what it condemned for good keeps it from resting
+                return await self._at_rest(key, body, incident, Decision(look_again=look_again))
             if done:
                 return look_again
         log.warning("still moving", key=str(key), passes=_MOST_PASSES)

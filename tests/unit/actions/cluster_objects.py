@@ -13,6 +13,7 @@ from stanch.kube.resources import DAEMONSETS, DEPLOYMENTS, HPAS, REPLICASETS, ST
 if TYPE_CHECKING:
     from stanch.api.v1alpha1.incident import Target
 
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 Json = dict[str, Any]
 BY_KIND = {one.kind: one for one in (DEPLOYMENTS, STATEFULSETS, DAEMONSETS, REPLICASETS, HPAS)}
 
@@ -80,7 +81,7 @@ def ask(target: Target, member: StepMember | None = None, **more: Any) -> Ask:
         namespace="chat",
         target=target,
         member=member or ScaleToZero(),
-        now=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
+        now=NOW,
         timeout=timedelta(seconds=20),
         **more,
     )

@@ -19,7 +19,7 @@ from stanch.api.v1alpha1.steps import CollectEvidence as CollectEvidenceStep
 from stanch.evidence.take import Reason, Taken
 from stanch.kube.resources import AIINCIDENTS, CRONJOBS, DEPLOYMENTS, JOBS, ObjectRef
 from stanch.status.conditions import EVIDENCE_REASONS
-from tests.unit.actions.cluster_objects import ask, obj
+from tests.unit.actions.cluster_objects import NOW, ask, obj
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,6 +60,7 @@ class FakeCollector:
     """Takes nothing; remembers of whom evidence was asked for."""
 
     answer: Taken
+    there: bool = True
     asked: list[tuple[ObjectRef, str, tuple[ObjectRef, ...], int]] = field(default_factory=list)
 
     async def take(
@@ -67,6 +68,10 @@ class FakeCollector:
     ) -> Taken:
         self.asked.append((incident, uid, tuple(targets), round(seconds)))
         return self.answer
+
+    async def answers(self, *, seconds: float) -> bool:
+        assert seconds <= 2, "what is undone meanwhile is not put right"
+        return self.there
 
     @property
     def tools(self) -> Tools:
@@ -134,7 +139,12 @@ def test_evidence_that_was_stored_counts_also_when_its_workload_is_gone() -> Non
         ),
         (
             Taken(None, "EvidenceNotStored", "x" * 3000),
-            {"evidence": None, "reason": "EvidenceNotStored", "message": "x" * 1000},
+            {
+                "reason": "EvidenceNotStored",
+                "message": "x" * (1000 - len("; tried again after 1 min")) + "; tried again after 1 min",
+                "attempts": 1,
+                "applied_at": NOW,
+            },
         ),
     ],
 )
@@ -217,7 +227,61 @@ async def test_for_what_there_was_no_room_in_time_it_is_said() -> None:
 
     refused = [one for one in brought if one["reason"] == "EvidenceNotStored"]
     assert len(refused) == 1
-    assert refused[0]["message"].endswith("busy with that of other targets for 0.1 s")
+    assert "busy with that of other targets for 0.1 s" in refused[0]["message"]
+
+
+def tried(times: int, ago: timedelta, reason: str = "EvidenceNotStored") -> StepStatus:
+    return entry(reason=reason, attempts=times, applied_at=NOW - ago)
+
+
+@pytest.mark.parametrize(
+    ("record", "again"),
+    [
+        (tried(1, timedelta(seconds=59)), False),
+        (tried(1, timedelta(seconds=60)), True),
+        (tried(2, timedelta(seconds=119)), False),
+        (tried(2, timedelta(seconds=120)), True),
+        (tried(60, timedelta(minutes=59)), False),
+        (tried(60, timedelta(hours=1)), True),
+        (tried(1, timedelta(days=1), "EvidenceNotConfigured"), False),
+        (entry(reason="EvidenceNotStored"), True),
+    ],
+    ids=["soon", "a minute", "doubled", "two", "at most", "an hour", "nowhere to store", "of an older one"],
+)
+def test_what_no_store_took_is_taken_again_less_and_less_often(record: StepStatus, again: bool) -> None:  # noqa: FBT001 - a parametrised test
+    assert (ACTION.errand(SEEN, asked(record)) is not None) is again
+
+
+async def test_a_store_that_still_does_not_answer_is_not_waited_for() -> None:
+    collector = FakeCollector(Taken(stored(), "EvidenceCollected", "7 items"), there=False)
+    errand = ACTION.errand(SEEN, asked(tried(2, timedelta(minutes=5))))
+    assert errand is not None
+
+    brought = await errand.run(collector.tools)
+
+    assert collector.asked == []
+    assert brought == {
+        "reason": "EvidenceNotStored",
+        "message": "no evidence was taken: the store still does not answer; tried again after 4 min",
+        "attempts": 3,
+        "applied_at": NOW,
+    }
+
+
+async def test_what_a_later_try_brings_back_counts_as_if_it_were_the_first() -> None:
+    collector = FakeCollector(Taken(stored(), "EvidenceCollected", "7 items"))
+    record = tried(2, timedelta(minutes=5))
+    errand = ACTION.errand(SEEN, asked(record))
+    assert errand is not None
+
+    brought = await errand.run(collector.tools)
+    told = record.model_copy(update=dict(brought))
+
+    judgement = ACTION.judge(SEEN, asked(told))
+    assert (judgement.verdict, judgement.message) == (
+        Verdict.EFFECTIVE,
+        "late, taken at the try no. 3: 7 items",
+    )
 
 
 class OneObject:

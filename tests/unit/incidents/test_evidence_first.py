@@ -197,6 +197,9 @@ class FakeCollector:
             await self.meanwhile()
         return Taken(self.record, cast("Any", self.reason), f"it says {self.reason}")
 
+    async def answers(self, *, seconds: float) -> bool:
+        raise AssertionError(f"nothing is tried again within {seconds} s")
+
     @property
     def record(self) -> EvidenceRecord | None:
         if self.reason not in {"EvidenceCollected", "EvidenceIncomplete"}:
@@ -436,7 +439,8 @@ async def test_what_became_of_it_is_still_told_after_the_release(reason: str, tr
     assert status["phase"] == "Released"
     told = story.api.condition("EvidenceCollected")
     assert told is not None
-    assert (told["status"], told["reason"], told["message"]) == (truth, reason, f"it says {reason}")
+    assert (told["status"], told["reason"]) == (truth, reason)
+    assert told["message"].startswith(f"it says {reason}")
 
 
 async def test_of_several_targets_it_is_taken_at_once() -> None:
@@ -497,7 +501,8 @@ async def test_a_critical_incident_does_not_stop_for_it_and_a_lesser_one_does_as
     assert len(collector.asked) == 1, "it is not tried again and again"
     told = story.api.condition("EvidenceCollected")
     assert told is not None
-    assert (told["status"], told["reason"], told["message"]) == ("False", reason, f"it says {reason}")
+    assert (told["status"], told["reason"]) == ("False", reason)
+    assert told["message"].startswith(f"it says {reason}")
 
 
 @pytest.mark.parametrize("severity", ["Critical", "High"])
