@@ -192,11 +192,15 @@ def test_a_report_says_which_evidence_is_no_longer_what_it_was(space: Space, vie
     space.release("toxic")
     item = sorted(path for path in collection(status).iterdir() if path.name != "manifest.json")[1]
     item.write_bytes(item.read_bytes().replace(b"llm-chat", b"llm-chit"))
+    (stored,) = (one for one in space.status("toxic")["deliveries"] if one["sink"] == "record")
+    entry = Path(stored["location"].removeprefix("file://")) / "000001.json"
+    entry.unlink()
 
     said = report(space, viewer, "toxic", "-o", "json")
 
     assert said.returncode == 1
     assert f"was ALTERED: {item.name}: altered" in said.stderr
+    assert f"was ALTERED: {entry.name}: missing" in said.stderr
     (found,) = json.loads(said.stdout)["evidence"]
     assert found["result"] == "Altered"
     assert [each["name"] for each in found["items"] if each["result"] != "Unaltered"] == [item.name]

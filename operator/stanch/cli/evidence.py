@@ -17,13 +17,13 @@ from rich.table import Table
 from stanch.api.v1alpha1.base import ApiModel
 from stanch.api.v1alpha1.evidence import EvidenceRecord
 from stanch.api.v1alpha1.meta import ObjectMeta
-from stanch.api.v1alpha1.record import Digest
+from stanch.api.v1alpha1.status import DeliveryStatus
 from stanch.errors import Rejected, StanchError
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
-    from stanch.evidence.timeline import Claim as TimelineClaim
+    from stanch.evidence.timeline import Stored
     from stanch.evidence.verify import Finding, Verdict
     from stanch.settings import Settings
 
@@ -44,18 +44,9 @@ class Exit(IntEnum):
     NOT_CHECKED = 2
 
 
-class _Delivery(ApiModel):
-    """The part of a DeliveryStatus that this is about."""
-
-    sink: str
-    through: int = 0
-    head: Digest | None = None
-    location: str | None = None
-
-
 class _Status(ApiModel):
     evidence: tuple[EvidenceRecord, ...] = ()
-    deliveries: tuple[_Delivery, ...] = ()
+    deliveries: tuple[DeliveryStatus, ...] = ()
 
 
 class _Incident(ApiModel):
@@ -72,12 +63,6 @@ class _Claim:
     location: str
     head: str
     items: int | None = None
-
-
-@dataclass(frozen=True)
-class _Timeline:
-    location: str
-    claim: TimelineClaim
 
 
 @app.command("verify")
@@ -180,7 +165,7 @@ async def _verify(claims: list[_Claim], settings: Settings) -> Exit:
     return Exit.ALTERED if altered else Exit.UNALTERED
 
 
-async def _verify_timeline(timeline: _Timeline, settings: Settings) -> Exit:
+async def _verify_timeline(timeline: Stored, settings: Settings) -> Exit:
     from stanch.evidence.store import Collection, StoreOptions, open_store  # noqa: PLC0415
     from stanch.evidence.timeline import verify  # noqa: PLC0415
 
@@ -230,8 +215,9 @@ def _table(verdict: Verdict) -> Table:
     return table
 
 
-async def _claims(settings: Settings, namespace: str, name: str) -> tuple[list[_Claim], _Timeline | None]:
+async def _claims(settings: Settings, namespace: str, name: str) -> tuple[list[_Claim], Stored | None]:
     """Raises Rejected if the incident has neither evidence nor a stored timeline."""
+    from stanch.evidence.timeline import Stored  # noqa: PLC0415
     from stanch.kube.client import Kube  # noqa: PLC0415
     from stanch.kube.resources import AIINCIDENTS, ObjectRef  # noqa: PLC0415
 
@@ -244,24 +230,11 @@ async def _claims(settings: Settings, namespace: str, name: str) -> tuple[list[_
     if body is None:
         raise Rejected("NotFound", f"{ref} does not exist; `stanch evidence list` lists those with evidence")
     incident = _Incident.model_validate(body)
-    records, timeline = incident.status.evidence, _timeline(incident)
+    records = incident.status.evidence
+    timeline = Stored.of(incident.metadata, incident.status.deliveries)
     if not records and timeline is None:
         raise Rejected("NoEvidence", f"{ref} has no stored evidence; its conditions say why")
     return [_Claim(record.location, record.head, record.items) for record in records], timeline
-
-
-def _timeline(incident: _Incident) -> _Timeline | None:
-    """None until an entry of it is stored."""
-    from stanch.evidence.model import Incident  # noqa: PLC0415
-    from stanch.evidence.timeline import Claim  # noqa: PLC0415
-    from stanch.sinks.record import RECORD  # noqa: PLC0415
-
-    meta = incident.metadata
-    who = Incident(namespace=meta.namespace, name=meta.name, uid=meta.uid)
-    for one in incident.status.deliveries:
-        if one.sink == RECORD and one.head is not None and one.location is not None:
-            return _Timeline(one.location, Claim(who, one.head, one.through))
-    return None
 
 
 async def _incidents(settings: Settings, namespace: str | None) -> list[_Incident]:

@@ -81,8 +81,7 @@ async def _report(settings: Settings, namespace: str, name: str, form: Form, out
     from stanch.reports.render import render  # noqa: PLC0415
 
     incident = await _incident(settings, namespace, name)
-    verdicts = await recheck(incident.status.evidence, StoreOptions.of(settings))
-    made = compose(incident, verdicts, datetime.now(UTC))
+    made = compose(incident, await recheck(incident, StoreOptions.of(settings)), datetime.now(UTC))
     body = render(made, form)
     _write(body, output)
     _tell(made)
@@ -98,7 +97,8 @@ def _write(body: bytes, output: Path | None) -> None:
 
 def _tell(made: Report) -> None:
     """What whoever made the report has to know, beside it."""
-    for each in made.evidence:
+    stored = (made.stored_timeline,) if made.stored_timeline else ()
+    for each in (*made.evidence, *stored):
         if each.result == "Altered":
             typer.echo(f"stanch report: evidence at {each.location} was ALTERED: {each.message}", err=True)
         elif each.result == "NotVerified":

@@ -20,10 +20,14 @@ from stanch.evidence.verify import Fault, Finding
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from stanch.api.v1alpha1.meta import ObjectMeta
+    from stanch.api.v1alpha1.status import DeliveryStatus
     from stanch.evidence.verify import Reader
 
 FOLDER = "timeline"
 """Below the incident's folder."""
+RECORD = "record"
+"""The line of `status.deliveries` that says how far it is stored."""
 _NAME = re.compile(r"[0-9]{6,}\.json")
 
 
@@ -50,6 +54,23 @@ class Claim:
     head: str
     through: int
     """No entry after this one is vouched for yet: what is stored of them is left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """Where the timeline of an incident is stored, and what is claimed of it."""
+
+    location: str
+    claim: Claim
+
+    @classmethod
+    def of(cls, meta: ObjectMeta, deliveries: Iterable[DeliveryStatus]) -> Stored | None:
+        """`deliveries` are the incident's. None until an entry of it is stored."""
+        who = Incident(namespace=meta.namespace, name=meta.name, uid=meta.uid)
+        for one in deliveries:
+            if one.sink == RECORD and one.head is not None and one.location is not None:
+                return cls(one.location, Claim(who, one.head, one.through))
+        return None
 
 
 @dataclass(frozen=True, slots=True)

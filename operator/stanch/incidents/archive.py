@@ -48,7 +48,7 @@ class Archive:
         """Reads all evidence anew for it. Raises StanchError when the store does not take it."""
         if self.store is None:
             return status
-        checked = await recheck(status.evidence, self.options)
-        report = compose(incident.model_copy(update={"status": status}), checked, self.clock())
+        told = incident.model_copy(update={"status": status})
+        report = compose(told, await recheck(told, self.options), self.clock())
         records = await keep(self.store, incident, report)
         return status.model_copy(update={"reports": (*status.reports, *records)[-_MOST:]})

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from stanch import __version__
 from stanch.api.v1alpha1.status import Timestamps
-from stanch.reports.evidence import checked
+from stanch.reports.evidence import checked, checked_timeline
 from stanch.reports.model import (
     ActionTaken,
     FollowUps,
@@ -24,13 +24,12 @@ from stanch.reports.phases import phases
 from stanch.reports.techniques import techniques
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from datetime import datetime
 
     from stanch.api.v1alpha1.incident import AIIncident, Target
     from stanch.api.v1alpha1.record import Resolution
     from stanch.api.v1alpha1.status import AIIncidentStatus, StepStatus, TimelineEntry
-    from stanch.reports.recheck import Checked
+    from stanch.reports.recheck import Rechecked
 
 REQUESTED_BY = "stanch.dev/requested-by"
 RELEASED_BY = "stanch.dev/released-by"
@@ -47,8 +46,8 @@ CSF = {
 """What each action does in terms of NIST CSF 2.0: contain, eradicate, keep data and its provenance."""
 
 
-def compose(incident: AIIncident, verdicts: Iterable[Checked], now: datetime) -> Report:
-    """`verdicts`: what `recheck` found of status.evidence; a collection without one is not verified."""
+def compose(incident: AIIncident, found: Rechecked, now: datetime) -> Report:
+    """`found`: what `recheck` found; a collection that it does not tell of is not verified."""
     spec, status, meta = incident.spec, incident.status, incident.metadata
     regulatory = spec.regulatory
     return Report(
@@ -90,7 +89,8 @@ def compose(incident: AIIncident, verdicts: Iterable[Checked], now: datetime) ->
         plan=_plan(status),
         approval=status.approval,
         actions=_actions(incident),
-        evidence=checked(status.evidence, verdicts),
+        evidence=checked(status.evidence, found.collections),
+        stored_timeline=checked_timeline(found.timeline),
         techniques=techniques(spec.attacks, spec.owasp_refs),
         recovery=Recovery(
             asked_by=meta.annotations.get(RELEASED_BY),

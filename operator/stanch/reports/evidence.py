@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from stanch.evidence.model import MANIFEST
-from stanch.reports.model import CollectionChecked, ItemChecked
+from stanch.reports.model import CollectionChecked, ItemChecked, TimelineChecked
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from stanch.api.v1alpha1.evidence import EvidenceRecord
     from stanch.evidence.model import Item
     from stanch.evidence.verify import Finding, Verdict
-    from stanch.reports.recheck import Checked
+    from stanch.reports.recheck import Checked, CheckedTimeline
 
 _NOBODY_LOOKED = "it was not read for this report"
 
@@ -21,6 +21,20 @@ _NOBODY_LOOKED = "it was not read for this report"
 def checked(records: Iterable[EvidenceRecord], verdicts: Iterable[Checked]) -> tuple[CollectionChecked, ...]:
     found = {each.location: each for each in verdicts}
     return tuple(_collection(record, found.get(record.location)) for record in records)
+
+
+def checked_timeline(check: CheckedTimeline | None) -> TimelineChecked | None:
+    """None when none is stored."""
+    if check is None:
+        return None
+    first = check.findings[0] if check.findings else None
+    return TimelineChecked(
+        location=check.stored.location,
+        head=check.stored.claim.head,
+        through=check.stored.claim.through,
+        result="NotVerified" if check.findings is None else "Altered" if first else "Unaltered",
+        message=str(first) if first else check.why,
+    )
 
 
 def _collection(record: EvidenceRecord, check: Checked | None) -> CollectionChecked:

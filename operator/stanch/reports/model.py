@@ -179,6 +179,16 @@ class CollectionChecked(Part):
     items: tuple[ItemChecked, ...] = ()
 
 
+class TimelineChecked(Part):
+    """The whole timeline as it is stored, of which the incident's status has the newest entries."""
+
+    location: str
+    head: Digest
+    through: int = Field(description="the entry up to which it was stored and verified")
+    result: Literal["Unaltered", "Altered", "NotVerified"]
+    message: str = Field(default="", description="the first finding, or why it could not be verified")
+
+
 class Technique(Part):
     """An id is never refused for being unknown: catalogues change. `name` is None for one not known here."""
 
@@ -244,6 +254,7 @@ class Report(Part):
     approval: ApprovalStatus | None = None
     actions: tuple[ActionTaken, ...] = ()
     evidence: tuple[CollectionChecked, ...] = ()
+    stored_timeline: TimelineChecked | None = None
     techniques: tuple[Technique, ...] = ()
     recovery: Recovery
     regulatory: RegulatoryLog
@@ -254,7 +265,8 @@ class Report(Part):
 
     @property
     def altered_evidence(self) -> bool:
-        return any(collection.result == "Altered" for collection in self.evidence)
+        stored = (self.stored_timeline,) if self.stored_timeline else ()
+        return any(each.result == "Altered" for each in (*self.evidence, *stored))
 
     @property
     def to_be_written(self) -> tuple[str, ...]:

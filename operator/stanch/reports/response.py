@@ -27,7 +27,14 @@ from stanch.status import conditions
 
 if TYPE_CHECKING:
     from stanch.api.v1alpha1.status import SignalsStatus
-    from stanch.reports.model import ActionTaken, CollectionChecked, ItemChecked, PhaseSpan, Report
+    from stanch.reports.model import (
+        ActionTaken,
+        CollectionChecked,
+        ItemChecked,
+        PhaseSpan,
+        Report,
+        TimelineChecked,
+    )
 
 _STATE: dict[str, Tone] = {
     "Effective": "good",
@@ -52,7 +59,7 @@ def timeline(report: Report) -> Section:
         blocks.append(
             Note(
                 f"{report.earlier} earlier entries are no longer in the incident's status, which is bounded; "
-                "whoever was notified has them.",
+                f"{_kept(report)}.",
                 "warn",
             )
         )
@@ -148,15 +155,20 @@ def _effective(step: ActionTaken) -> tuple[Cell, ...]:
     return (Cell(f"seen {words.moment(step.effective_at)}{took}", tone="calm"),)
 
 
+def _kept(report: Report) -> str:
+    stored = report.stored_timeline
+    return f"they are stored at {stored.location}" if stored else "whoever was notified has them"
+
+
 def evidence(report: Report) -> Section:
     csf = ("RS.AN-06", "RS.AN-07")
     said = conditions.find(report.conditions, conditions.EVIDENCE_COLLECTED)
     why = f"{said.reason}: {said.message}" if said else "No evidence was taken."
-    if not report.evidence:
-        return Section("evidence", "Evidence", (Note(why, "warn"),), csf)
-    blocks: list[Block] = []
+    blocks: list[Block] = [] if report.evidence else [Note(why, "warn")]
     for collection in report.evidence:
         blocks += _collection(report, collection)
+    if report.stored_timeline is not None:
+        blocks += _stored_timeline(report, report.stored_timeline)
     return Section("evidence", "Evidence", tuple(blocks), csf)
 
 
@@ -183,6 +195,22 @@ def _collection(report: Report, each: CollectionChecked) -> list[Block]:
         columns = ("Item", "Copy of", "Collected", "SHA-256", "Now")
         blocks.append(table("Evidence, item by item", columns, *map(_item, each.items)))
     return blocks
+
+
+def _stored_timeline(report: Report, stored: TimelineChecked) -> list[Block]:
+    at = words.moment(report.made_at)
+    whole = (
+        f"Unaltered: verified at {at}, the timeline through entry {stored.through}, chained to {stored.head}."
+    )
+    verdict = {
+        "Unaltered": Note(whole, "good"),
+        "Altered": Note(f"ALTERED, found at {at}. First entry of the timeline: {stored.message}", "bad"),
+        "NotVerified": Note(f"Not verified: {stored.message}", "warn"),
+    }[stored.result]
+    return [
+        verdict,
+        facts(("Timeline", linked(stored.location, stored.location)), ("Chain ends in", code(stored.head))),
+    ]
 
 
 def _item(item: ItemChecked) -> tuple[Cell | tuple[Cell, ...] | None, ...]:

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Self
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from stanch.errors import Forbidden, StanchError
+from stanch.evidence.timeline import RECORD
 from stanch.kube.resources import SECRETS, ObjectRef
 from stanch.sinks import cloud_events, notify, ocsf
 from stanch.sinks.http import Address
 from stanch.sinks.messenger import Messenger
 from stanch.sinks.model import Undelivered
-from stanch.sinks.record import RECORD, RecordSink
+from stanch.sinks.record import RecordSink
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -9,15 +9,13 @@ from stanch.errors import StanchError
 from stanch.evidence.model import Incident, digest_of_bytes
 from stanch.evidence.store import DifferentContent
 from stanch.evidence.take import folder_of
-from stanch.evidence.timeline import FOLDER, Kept, name_of, start_of
+from stanch.evidence.timeline import FOLDER, RECORD, Kept, name_of, start_of
 from stanch.sinks.model import Link, Undelivered
 
 if TYPE_CHECKING:
     from stanch.api.v1alpha1.incident import AIIncident
     from stanch.api.v1alpha1.status import TimelineEntry
     from stanch.evidence.store import Store
-
-RECORD = "record"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from stanch.api.v1alpha1.incident import AIIncident
 from stanch.evidence.verify import Fault, Finding, Verdict
 from stanch.reports.compose import compose
-from stanch.reports.recheck import Checked
+from stanch.reports.recheck import Checked, CheckedTimeline, Rechecked
 from tests.unit.evidence.collections_of_evidence import stored
 
 if TYPE_CHECKING:
@@ -314,8 +314,13 @@ def unread() -> Checked:
     return Checked(PLACE, None, f"{PLACE}: timed out: it was not read")
 
 
-def report(body: Json | None = None, *checks: Checked, now: datetime = NOW) -> Report:
-    return compose(AIIncident.parse(body or raw()), checks or (intact(),), now)
+def report(
+    body: Json | None = None,
+    *checks: Checked,
+    now: datetime = NOW,
+    timeline: CheckedTimeline | None = None,
+) -> Report:
+    return compose(AIIncident.parse(body or raw()), Rechecked(checks or (intact(),), timeline), now)
 
 
 def fresh(**spec: Any) -> Json:

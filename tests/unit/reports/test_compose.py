@@ -7,8 +7,13 @@ from typing import Any
 
 import pytest
 
+from stanch.evidence.timeline import Claim, Stored
+from stanch.evidence.verify import Fault, Finding
+from stanch.reports.form import Form
 from stanch.reports.model import Report
-from tests.unit.reports.incidents import NOW, START, altered, at, fresh, raw, report, unread
+from stanch.reports.recheck import CheckedTimeline
+from stanch.reports.render import render
+from tests.unit.reports.incidents import EVIDENCE, NOW, START, altered, at, fresh, raw, report, unread
 
 
 def test_what_the_incident_and_its_status_know_is_in_the_report() -> None:
@@ -105,6 +110,46 @@ def test_evidence_that_nobody_has_read_is_not_called_verified() -> None:
     other = unread().__class__("s3://elsewhere", unread().verdict, "")
     (collection,) = report(raw(), other).evidence
     assert (collection.result, collection.message) == ("NotVerified", "it was not read for this report")
+
+
+STORED = Stored(
+    "file:///evidence/timeline", Claim(EVIDENCE.manifest.header.incident, "sha256:" + "7" * 64, 41)
+)
+
+
+@pytest.mark.parametrize(
+    ("check", "result", "told"),
+    [
+        (CheckedTimeline(STORED, ()), "Unaltered", "the timeline through entry 41, chained to sha256:777"),
+        (
+            CheckedTimeline(STORED, (Finding("000007.json", Fault.MISSING, "the entry is not stored", 7),)),
+            "Altered",
+            "First entry of the timeline: 000007.json: missing: the entry is not stored",
+        ),
+        (
+            CheckedTimeline(STORED, None, "the store timed out"),
+            "NotVerified",
+            "Not verified: the store timed out",
+        ),
+    ],
+    ids=["unaltered", "altered", "not read"],
+)
+def test_the_stored_timeline_is_told_as_it_is_now(check: CheckedTimeline, result: str, told: str) -> None:
+    made = report(timeline=check)
+    assert made.stored_timeline is not None
+    assert (made.stored_timeline.result, made.altered_evidence) == (result, result == "Altered")
+    assert told in render(made, Form.MARKDOWN).decode()
+
+
+def test_what_the_status_has_no_room_for_is_said_to_be_stored() -> None:
+    alone, stored = (
+        render(report(timeline=one), Form.MARKDOWN).decode() for one in (None, CheckedTimeline(STORED, ()))
+    )
+    assert (
+        "3 earlier entries are no longer in the incident's status, which is bounded; whoever was notified"
+        in alone
+    )
+    assert "they are stored at file:///evidence/timeline" in stored
 
 
 def test_what_the_bounded_timeline_has_lost_is_counted() -> None:

@@ -18,14 +18,14 @@ from stanch.api.v1alpha1.status import DeliveryStatus
 from stanch.cli import app
 from stanch.evidence.model import Incident
 from stanch.evidence.store import Store, StoreUnavailable, open_store
-from stanch.evidence.timeline import Claim, Kept, Seen, judge, name_of, start_of, verify
+from stanch.evidence.timeline import RECORD, Claim, Kept, Seen, judge, name_of, start_of, verify
 from stanch.evidence.verify import Fault, Finding
 from stanch.settings import Settings
 from stanch.sinks import worker as module
 from stanch.sinks.deliver import Lane, as_told, taken
 from stanch.sinks.model import Undelivered
 from stanch.sinks.receivers import ConfiguredReceivers
-from stanch.sinks.record import RECORD, RecordSink
+from stanch.sinks.record import RecordSink
 from stanch.sinks.worker import Worker
 from tests.incident_server import api_server
 from tests.unit.incidents.walk import NOW
