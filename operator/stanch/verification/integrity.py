@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime
 
+    from stanch.api.v1alpha1.versions import ModelLocator
     from stanch.verification.serving import PodSeen, Seen
 
 _SHOWN = 200
@@ -30,8 +31,10 @@ def condemned_reading(subject: Subject, seen: Sequence[Seen], at: datetime) -> R
     return None
 
 
-def integrity_reading(subject: Subject, seen: Sequence[Seen], at: datetime) -> Reading:
-    """Every pod that has not ended counts, with its init containers."""
+def integrity_reading(
+    subject: Subject, seen: Sequence[Seen], at: datetime, locator: ModelLocator | None = None
+) -> Reading:
+    """Every pod that has not ended counts, with its init containers. `locator` says where the version is."""
     condemned = condemned_reading(subject, seen, at)
     if condemned is not None:
         return condemned
@@ -39,7 +42,7 @@ def integrity_reading(subject: Subject, seen: Sequence[Seen], at: datetime) -> R
     if not subject.condemned and (good is None or not (good.images or good.model_version)):
         message = "nothing is condemned, and spec.knownGood of the incident names neither images nor a model"
         return Reading(Answer.UNKNOWN, "NothingToCompare", message, at)
-    found = list(_differences(subject, _pods(seen), at))
+    found = list(_differences(subject, _pods(seen), at, locator))
     for answer in (Answer.FAILS, Answer.UNKNOWN):
         first = next((reading for reading in found if reading.answer is answer), None)
         if first is not None:
@@ -53,7 +56,9 @@ def _pods(seen: Sequence[Seen]) -> Iterator[PodSeen]:
     return (pod for one in seen for pod in one.pods if pod.member.live)
 
 
-def _differences(subject: Subject, pods: Iterable[PodSeen], at: datetime) -> Iterator[Reading]:
+def _differences(
+    subject: Subject, pods: Iterable[PodSeen], at: datetime, locator: ModelLocator | None
+) -> Iterator[Reading]:
     good = subject.known_good
     if good is None:
         return
@@ -61,7 +66,7 @@ def _differences(subject: Subject, pods: Iterable[PodSeen], at: datetime) -> Ite
         if good.images:
             yield from _images(pod, good.images, at)
         if good.model_version:
-            yield from _model(pod, good.model_version, at)
+            yield from _model(pod, good.model_version, at, locator)
 
 
 def _images(pod: PodSeen, good: Sequence[str], at: datetime) -> Iterator[Reading]:
@@ -78,8 +83,8 @@ def _images(pod: PodSeen, good: Sequence[str], at: datetime) -> Iterator[Reading
             yield Reading(Answer.FAILS, "OtherImage", message, at, digest[: len("sha256:") + 12])
 
 
-def _model(pod: PodSeen, good: str, at: datetime) -> Iterator[Reading]:
-    places = version_places(pod.json)
+def _model(pod: PodSeen, good: str, at: datetime, locator: ModelLocator | None) -> Iterator[Reading]:
+    places = version_places(pod.json, locator)
     if isinstance(places, Unlocated):
         yield Reading(Answer.UNKNOWN, places.reason, f"pod {pod.name}: {places.message}", at)
         return

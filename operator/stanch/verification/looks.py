@@ -78,7 +78,7 @@ class Looker:
             return await self._job(subject, check.name, member, seen, at)
         if isinstance(member, IntegrityCheck):
             condemned = condemned_reading(subject, seen, at)
-            return condemned or not_serving(seen, at) or integrity_reading(subject, seen, at)
+            return condemned or not_serving(seen, at) or integrity_reading(subject, seen, at, member.locator)
         return not_serving(seen, at) or await self._of_what_serves(member, seen, at)
 
     async def _of_what_serves(

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from stanch.api.v1alpha1.versions import ModelLocator
 from stanch.verification.integrity import integrity_reading
 from stanch.verification.reading import Answer, Reading
 from tests.unit.verification.looks import at
@@ -104,6 +105,15 @@ def test_one_bad_pod_outweighs_one_that_is_not_known() -> None:
 def test_the_model_that_runs_is_the_one_known_to_be_good(fields: Json, answer: Answer, reason: str) -> None:
     reading = integrity(server(**fields), known_good={"modelVersion": "2.3.1"})
     assert (reading.answer, reading.reason) == (answer, reason)
+
+
+def test_where_the_model_is_kept_may_be_said() -> None:
+    """What a machine would find first is not always what tells the versions apart."""
+    variables = [{"name": "MODEL_VERSION", "value": "base"}, {"name": "ADAPTER", "value": "2.3.1"}]
+    pods = [seen(deployment(1), server(env=variables))]
+    about = subject(known_good={"modelVersion": "2.3.1"})
+    assert integrity_reading(about, pods, NOW).reason == "OtherModel"
+    assert integrity_reading(about, pods, NOW, ModelLocator(env="ADAPTER")).answer is Answer.HOLDS
 
 
 @pytest.mark.parametrize("version", ["2.3.1", "registry.example.test/models/llm:2.3.1"])

@@ -11,6 +11,7 @@ from stanch.api.schema import Duration, Matching, Name, exactly_one, items, rule
 from stanch.api.v1alpha1.base import ApiModel
 from stanch.api.v1alpha1.isolation import AllowedPeer, PortOrName
 from stanch.api.v1alpha1.scalars import Comparison, Matcher, Number, Percentage, Query, ShortName
+from stanch.api.v1alpha1.versions import ModelLocator
 
 Selector = Annotated[
     str,
@@ -110,6 +111,10 @@ class HealthyCheck(ApiModel):
 
 class IntegrityCheck(ApiModel):
     """Passes while what runs is what the incident's knownGood says, and nothing that is condemned."""
+
+    locator: ModelLocator | None = Field(
+        default=None, description="where the version of the model is kept; found by its looks when absent"
+    )
 
 
 class Check(ApiModel):
