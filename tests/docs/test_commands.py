@@ -1,0 +1,257 @@
+"""Whoever follows the documentation types what is there, and it works: every command of every page is run."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.cluster import kubectl_of
+from tests.docs.commands import ROOT, Command, commands, pages
+from tests.operator_process import Space, eventually, install, running, workload
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from sandbox import Sandbox
+    from tests.cluster import OwnSandbox
+    from tests.operator_process import OperatorProcess
+
+NOT_RUN = {
+    "make ": "is what runs this test, or would run it again",
+    "docker ": "there is no container engine in the tests",
+    "kind ": "there is no container engine in the tests",
+    "(cd manifests/operator && kustomize ": "edits the checkout",
+}
+ENDLESS = ("stanch run ", "-w")
+"""What goes on until it is ended: that it goes on for some seconds is what is seen."""
+SECONDS = 90
+WATCHED_SECONDS = 5
+ME = "bob@example.test"
+
+
+@dataclass
+class Reader:
+    """Somebody who may do everything, with a shell in a checkout."""
+
+    sandbox: Sandbox
+    chat: Space
+    home: Path
+    stands_for: dict[str, Callable[[], str]] = field(default_factory=dict)
+    """What a page has as an example, and what it is here, by the time that it is typed."""
+
+    def types(self, command: Command) -> None:
+        text = command.text
+        for example, actual in self.stands_for.items():
+            if example in text:
+                text = text.replace(example, actual())
+        endless = any(part in text for part in ENDLESS)
+        try:
+            said = subprocess.run(
+                ["bash", "-euo", "pipefail", "-c", text],
+                cwd=self.home,
+                env=self.environment,
+                input="y\n",
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=WATCHED_SECONDS if endless else SECONDS,
+            )
+        except subprocess.TimeoutExpired:
+            assert endless, f"{command} does not end"
+            return
+        assert said.returncode == 0, f"{command}\nended with {said.returncode}:\n{said.stderr}{said.stdout}"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {
+            **os.environ,
+            "HOME": str(self.home),
+            "PATH": f"{self.home / 'bin'}:{os.environ['PATH']}",
+            "PYTHONPATH": str(ROOT / "operator"),
+            "KUBECONFIG": str(self.sandbox.kubeconfig_for_user(ME, ["system:masters"])),
+            "STANCH_HTTP_PORT": "0",
+        }
+
+    def policy(self, name: str, **spec: Any) -> None:
+        base = {"selector": {"matchLabels": {"team": "chat"}}, "steps": [{"scaleToZero": {}}]}
+        self.chat.create(
+            {
+                "apiVersion": "stanch.dev/v1alpha1",
+                "kind": "ContainmentPolicy",
+                "metadata": {"name": name},
+                "spec": base | spec,
+            }
+        )
+
+    def status(self, name: str) -> Any:
+        return self.chat.status(name)
+
+
+def contained(reader: Reader) -> None:
+    reader.chat.contain("toxic-output", "Deployment/llm-chat")
+
+
+def proven(reader: Reader) -> None:
+    healthy = {"checks": [{"name": "healthy", "healthy": {}}], "initialDelay": "1s", "interval": "1s"}
+    reader.policy("chat-guard", verification=healthy)
+    reader.chat.contain("toxic-output", "Deployment/llm-chat", policyRef={"name": "chat-guard"})
+
+
+def drilled(reader: Reader) -> None:
+    reader.policy("chat-guard", drills=[{"name": "weekly", "schedule": "0 9 * * 1"}])
+
+
+def approved(reader: Reader) -> None:
+    reader.policy("chat-guard", guardrails={"approval": {"required": "Always"}})
+    for name in ("drift", "second"):
+        target = f"Deployment/{'llm-chat' if name == 'drift' else 'embedder'}"
+        reader.chat.incident(name, target, policyRef={"name": "chat-guard"}, severity="Medium")
+        reader.chat.wait_phase(name, "AwaitingApproval")
+    reader.stands_for["patch aii drift"] = lambda: "patch aii second"  # the other way, for another incident
+    reader.stands_for["91c0a2b3c4d5e6f7"] = lambda: str(reader.status("second")["plan"]["hash"])
+
+
+def leaked(reader: Reader) -> None:
+    reader.chat.contain("leak", "Deployment/llm-chat", category="DataBreach")
+
+
+def reported(reader: Reader) -> None:
+    contained(reader)
+    reader.chat.release("toxic-output")
+
+    def kept() -> str:
+        reader.chat.wait_event("ReportStored")
+        (html,) = (
+            Path(one["location"].removeprefix("file://"))
+            for one in reader.status("toxic-output")["reports"]
+            if one["location"].endswith(".html")
+        )
+        (reader.home / html.name).write_bytes(html.read_bytes())
+        return html.name
+
+    reader.stands_for["report-a29d37e9cc422628.html"] = kept
+
+
+def in_git(reader: Reader) -> None:
+    policies = reader.home / "policies"
+    policies.mkdir()
+    sample = (ROOT / "manifests" / "samples" / "policy.yaml").read_text()
+    (policies / "policy.yaml").write_text(sample.replace("namespace: demo", "namespace: chat"))
+    reader.chat("create", "namespace", "argocd")
+
+
+def with_prometheus_operator(reader: Reader) -> None:
+    """Its CRD, as far as these manifests need it."""
+    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    reader.chat.create(
+        {
+            "apiVersion": "apiextensions.k8s.io/v1",
+            "kind": "CustomResourceDefinition",
+            "metadata": {"name": "prometheusrules.monitoring.coreos.com"},
+            "spec": {
+                "group": "monitoring.coreos.com",
+                "scope": "Namespaced",
+                "names": {
+                    "kind": "PrometheusRule",
+                    "plural": "prometheusrules",
+                    "singular": "prometheusrule",
+                },
+                "versions": [
+                    {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
+                ],
+            },
+        }
+    )
+    crd = "crd/prometheusrules.monitoring.coreos.com"
+    reader.chat.wait(crd, '{.status.conditions[?(@.type=="Established")].status}', "True")
+    eventually(
+        lambda: "prometheusrules" in reader.chat("api-resources", "--api-group=monitoring.coreos.com"),
+        "the API server knows PrometheusRules",
+    )
+    for namespace in ("monitoring", "gateway"):
+        reader.chat.kubectl("create", "namespace", namespace)
+
+
+def at_home(reader: Reader) -> None:
+    reader.chat.kubectl("apply", "-f", str(ROOT / "manifests" / "samples" / "llm-chat.yaml"), check=True)
+
+
+def nothing(_: Reader) -> None:
+    pass
+
+
+SCENES: dict[str, Callable[[Reader], None]] = {
+    "docs/actions/collect-evidence.md": contained,
+    "docs/actions/isolate.md": nothing,
+    "docs/how-to/approvals.md": approved,
+    "docs/how-to/drills.md": drilled,
+    "docs/how-to/gitops.md": in_git,
+    "docs/how-to/prometheus.md": lambda reader: reader.policy("chat"),
+    "docs/how-to/regulatory-clocks.md": leaked,
+    "docs/how-to/release.md": proven,
+    "docs/how-to/report.md": reported,
+    "docs/how-to/roles.md": nothing,
+    "docs/how-to/sinks.md": contained,
+    "docs/how-to/triggers.md": with_prometheus_operator,
+    "docs/how-to/verification.md": proven,
+    "README.md": at_home,
+    "docs/operations.md": nothing,  # the last one: it ends with nothing installed
+}
+"""What a page takes for granted, in the order in which they are read."""
+
+
+@pytest.fixture(scope="module")
+def installed(
+    own_sandbox: OwnSandbox, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Sandbox, OperatorProcess, Path]]:
+    directory = tmp_path_factory.mktemp("reader")
+    sandbox = own_sandbox()
+    kubectl = kubectl_of(sandbox, directory)
+    install(kubectl)
+    (directory / "evidence").mkdir()
+    environment = {"STANCH_EVIDENCE_URL": f"file://{directory / 'evidence'}"}
+    with running(sandbox, directory / "operator.log", environment) as process:
+        yield sandbox, process, directory
+
+
+@pytest.fixture
+def reader(installed: tuple[Sandbox, OperatorProcess, Path], tmp_path: Path) -> Iterator[Reader]:
+    sandbox, operator, directory = installed
+    kubectl = kubectl_of(sandbox, directory)
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (programs / "kubectl").symlink_to(sandbox.kubectl)
+    for name in ("stanch", "kubectl-stanch"):
+        (programs / name).write_text(f'#!/bin/sh\nexec {sys.executable} -m stanch "$@"\n')
+        (programs / name).chmod(0o755)
+    for name in ("manifests", "crds"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    kubectl("create", "namespace", "chat", check=True)
+    chat = Space("chat", kubectl, sandbox)
+    for name in ("llm-chat", "embedder"):
+        chat.create(workload("Deployment", name, 3))
+        chat.running("Deployment", name, 3)
+    yield Reader(sandbox, chat, tmp_path)
+    print(operator.tail())  # noqa: T201 - captured by pytest
+    for namespace in ("chat", "demo"):
+        kubectl("delete", "aii", "--all", "-n", namespace, "--timeout=60s")
+        kubectl("delete", "namespace", namespace, "--ignore-not-found", "--timeout=60s")
+
+
+def test_every_page_that_shows_commands_has_a_scene() -> None:
+    assert {str(page.relative_to(ROOT)) for page in pages() if commands(page)} == set(SCENES)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("page", SCENES)
+def test_every_command_of_the_page_works(reader: Reader, page: str) -> None:
+    SCENES[page](reader)
+    for command in commands(ROOT / page):
+        if not command.text.startswith(tuple(NOT_RUN)):
+            reader.types(command)
