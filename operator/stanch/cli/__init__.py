@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import typer
 
-from stanch.cli import approve, evidence, plan, report, run
+from stanch.cli import approve, close, contain, evidence, plan, release, report, run, status
 
 app = typer.Typer(
     name="stanch",
@@ -19,11 +19,15 @@ app = typer.Typer(
 )
 
 
-app.command("run")(run.run)
+app.command("status")(status.status)
+app.add_typer(plan.app, name="plan")
+app.command("contain")(contain.contain)
 app.command("approve")(approve.approve)
+app.command("release")(release.release)
+app.command("close")(close.close)
 app.command("report")(report.report)
 app.add_typer(evidence.app, name="evidence")
-app.add_typer(plan.app, name="plan")
+app.command("run")(run.run)
 
 
 def main() -> NoReturn:

@@ -2,29 +2,39 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from dataclasses import dataclass
-from enum import IntEnum
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from stanch.api.v1alpha1.base import ApiModel
 from stanch.api.v1alpha1.evidence import EvidenceRecord
 from stanch.api.v1alpha1.meta import ObjectMeta
 from stanch.api.v1alpha1.status import DeliveryStatus
-from stanch.errors import Rejected, StanchError
+from stanch.cli.ending import Exit
+from stanch.cli.screen import cell, console, plain, table
+from stanch.cli.session import (
+    Command,
+    Context,
+    CredentialsDirectory,
+    Endpoint,
+    Kubeconfig,
+    Namespace,
+    Region,
+    Where,
+    evidence_settings,
+    incident_ref,
+)
+from stanch.errors import Rejected
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from rich.table import Table
+    from rich.text import Text
 
     from stanch.evidence.timeline import Stored
     from stanch.evidence.verify import Finding, Verdict
+    from stanch.kube.client import Kube
     from stanch.settings import Settings
 
 app = typer.Typer(help="What is stored about an incident, and whether it is unaltered.", no_args_is_help=True)
@@ -32,16 +42,8 @@ app = typer.Typer(help="What is stored about an incident, and whether it is unal
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 MANIFEST_SUFFIX = "/manifest.json"
 
-Kubeconfig = Annotated[Path | None, typer.Option(help="Kubeconfig; else in-cluster, else $KUBECONFIG.")]
-Context = Annotated[str | None, typer.Option(help="Context of the kubeconfig.")]
-
-
-class Exit(IntEnum):
-    """Not checked is neither unaltered nor altered."""
-
-    UNALTERED = 0
-    ALTERED = 1
-    NOT_CHECKED = 2
+VERIFY = Command("evidence verify", "")
+LIST = Command("evidence list", "")
 
 
 class _Status(ApiModel):
@@ -69,16 +71,14 @@ class _Claim:
 def verify(  # noqa: PLR0913 - one parameter a flag
     name: Annotated[str | None, typer.Argument(help="The AIIncident.")] = None,
     *,
-    namespace: Annotated[str, typer.Option("--namespace", "-n", help="Its namespace.")] = "default",
+    namespace: Namespace = None,
     manifest: Annotated[
         str | None, typer.Option(help="URL of a collection, to verify it without a cluster; needs --head.")
     ] = None,
     head: Annotated[str | None, typer.Option(help="The digest it has to end in: sha256:…")] = None,
-    endpoint: Annotated[str | None, typer.Option(help="URL of an S3-compatible server.")] = None,
-    region: Annotated[str | None, typer.Option(help="S3 region.")] = None,
-    credentials_dir: Annotated[
-        Path | None, typer.Option(help="Directory with access-key-id and secret-access-key.")
-    ] = None,
+    endpoint: Endpoint = None,
+    region: Region = None,
+    credentials_dir: CredentialsDirectory = None,
     kubeconfig: Kubeconfig = None,
     context: Context = None,
 ) -> None:
@@ -87,29 +87,27 @@ def verify(  # noqa: PLR0913 - one parameter a flag
     Ends with 0 if nothing was altered, with 1 if something was, which is named, and with 2 if it could not be
     checked. Flags that are not given come from the operator's environment variables, STANCH_EVIDENCE_….
     """
-    given = {
-        "kubeconfig": kubeconfig,
-        "context": context,
-        "evidence_endpoint": endpoint,
-        "evidence_region": region,
-        "evidence_credentials_dir": credentials_dir,
-    }
     if (name is None) == (manifest is None) or (manifest is None) != (head is None):
-        _fail("verify", "give the name of an AIIncident, or --manifest with --head")
+        VERIFY.fail("give the name of an AIIncident, or --manifest with --head")
     if head is not None and not DIGEST.fullmatch(head):
-        _fail("verify", f"--head {head}: a digest is sha256: and 64 lower-case hexadecimal digits")
+        VERIFY.fail(f"--head {head}: a digest is sha256: and 64 lower-case hexadecimal digits")
+    where = Where(namespace, kubeconfig, context, evidence_settings(endpoint, region, credentials_dir))
 
-    async def work() -> Exit:
-        settings = _settings(given)
-        if manifest is not None and head is not None:
-            return await _verify([_Claim(manifest.removesuffix(MANIFEST_SUFFIX).rstrip("/"), head)], settings)
-        claims, timeline = await _claims(settings, namespace, name or "")
-        ends = [await _verify(claims, settings)]
+    async def alone() -> Exit:
+        assert manifest is not None and head is not None  # noqa: PT018, S101 - or this is not asked
+        claim = _Claim(manifest.removesuffix(MANIFEST_SUFFIX).rstrip("/"), head)
+        return await _verify([claim], where.settings())
+
+    async def of_incident(kube: Kube, space: str) -> Exit:
+        claims, timeline = await _claims(kube, space, name or "")
+        ends = [await _verify(claims, where.settings())]
         if timeline is not None:
-            ends.append(await _verify_timeline(timeline, settings))
+            ends.append(await _verify_timeline(timeline, where.settings()))
         return max(ends)
 
-    raise typer.Exit(_run("verify", work()))
+    if manifest is not None:
+        VERIFY.end(alone)
+    VERIFY.run(where, of_incident)
 
 
 @app.command("list")
@@ -123,30 +121,31 @@ def list_(
 ) -> None:
     """What the incidents say about their evidence. Nothing of it is read: see `verify`."""
 
-    async def work() -> Exit:
-        incidents = await _incidents(_settings({"kubeconfig": kubeconfig, "context": context}), namespace)
-        table = Table(
-            "Namespace", "Incident", "Collected", "Items", "Bytes", "Complete", "Location", box=None
-        )
-        for incident in incidents:
-            for record in incident.status.evidence:
-                complete = "yes" if record.complete else f"no, {len(record.missing)} missing"
-                table.add_row(
-                    incident.metadata.namespace,
-                    incident.metadata.name,
-                    f"{record.collected_at:%Y-%m-%d %H:%M:%SZ}",
-                    str(record.items),
-                    str(record.size),
-                    complete,
-                    escape(record.location),
-                )
-        if table.row_count:
-            _console().print(table)
+    async def work(kube: Kube, _space: str) -> Exit:
+        from stanch.kube.resources import AIINCIDENTS  # noqa: PLC0415
+
+        incidents = [_Incident.model_validate(body) for body in await kube.list(AIINCIDENTS, namespace)]
+        rows = [_record(one, record) for one in incidents for record in one.status.evidence]
+        if rows:
+            heads = ("Namespace", "Incident", "Collected", "Items", "Bytes", "Complete", "Location")
+            console().print(table(heads, rows))
         else:
             typer.echo(f"no incident{f' in {namespace}' if namespace else ''} has evidence")
-        return Exit.UNALTERED
+        return Exit.YES
 
-    raise typer.Exit(_run("list", work()))
+    LIST.run(Where(namespace, kubeconfig, context), work)
+
+
+def _record(incident: _Incident, record: EvidenceRecord) -> tuple[str, ...]:
+    return (
+        incident.metadata.namespace,
+        incident.metadata.name,
+        f"{record.collected_at:%Y-%m-%d %H:%M:%SZ}",
+        str(record.items),
+        str(record.size),
+        "yes" if record.complete else f"no, {len(record.missing)} missing",
+        record.location,
+    )
 
 
 async def _verify(claims: list[_Claim], settings: Settings) -> Exit:
@@ -162,7 +161,7 @@ async def _verify(claims: list[_Claim], settings: Settings) -> Exit:
         )
         _show(claim, verdict)
         altered = altered or not verdict.intact
-    return Exit.ALTERED if altered else Exit.UNALTERED
+    return Exit.NO if altered else Exit.YES
 
 
 async def _verify_timeline(timeline: Stored, settings: Settings) -> Exit:
@@ -175,58 +174,55 @@ async def _verify_timeline(timeline: Stored, settings: Settings) -> Exit:
         said = f"ALTERED: the first altered entry of the timeline is {findings[0]}"
     else:
         said = f"unaltered: the timeline through entry {claim.through}, chained to {claim.head}"
-    console = _console()
-    console.print(f"{timeline.location}\n{said}", markup=False, highlight=False, soft_wrap=True)
-    return Exit.ALTERED if findings else Exit.UNALTERED
+    typer.echo(f"{plain(timeline.location)}\n{plain(said)}")
+    return Exit.NO if findings else Exit.YES
 
 
 def _show(claim: _Claim, verdict: Verdict) -> None:
-    console = _console()
-    console.print(f"{claim.location}\n", markup=False, highlight=False, soft_wrap=True)
+    typer.echo(f"{plain(claim.location)}\n")
     if verdict.manifest is not None:
-        console.print(_table(verdict), "")
+        console().print(_table(verdict), "")
         for missing in verdict.manifest.header.incomplete:
-            console.print(f"never collected: {missing}", markup=False, highlight=False, soft_wrap=True)
+            typer.echo(plain(f"never collected: {missing}"))
     first = verdict.first
     if first is None and verdict.manifest is not None:
         said = f"unaltered: {len(verdict.manifest.items)} items, chained to {claim.head}"
     else:
         said = f"ALTERED: the first altered item is {first}"
-    console.print(said, markup=False, highlight=False, soft_wrap=True)
+    typer.echo(plain(said))
 
 
 def _table(verdict: Verdict) -> Table:
     faults: dict[str, Finding] = {}
     for finding in verdict.findings:
         faults.setdefault(finding.name, finding)
-    table = Table("Item", "From", "Bytes", "Collected", "Result", box=None)
+    rows: list[tuple[Text | str, ...]] = []
     for item in verdict.manifest.items if verdict.manifest else ():
         fault = faults.pop(item.name, None)
         cut = ", the newest part" if item.truncated else ""
-        table.add_row(
-            item.name,
-            escape(f"{item.source}{cut}"),
-            str(item.size),
-            f"{item.collected_at:%Y-%m-%d %H:%M:%SZ}",
-            "unaltered" if fault is None else f"[bold red]{fault.fault.lower()}[/]",
+        rows.append(
+            (
+                item.name,
+                f"{item.source}{cut}",
+                str(item.size),
+                f"{item.collected_at:%Y-%m-%d %H:%M:%SZ}",
+                "unaltered" if fault is None else _fault(fault),
+            )
         )
-    for fault in faults.values():
-        table.add_row(escape(fault.name), "", "", "", f"[bold red]{fault.fault.lower()}[/]")
-    return table
+    rows += [(fault.name, "", "", "", _fault(fault)) for fault in faults.values()]
+    return table(("Item", "From", "Bytes", "Collected", "Result"), rows)
 
 
-async def _claims(settings: Settings, namespace: str, name: str) -> tuple[list[_Claim], Stored | None]:
+def _fault(fault: Finding) -> Text:
+    return cell(fault.fault.lower(), "bold red")
+
+
+async def _claims(kube: Kube, namespace: str, name: str) -> tuple[list[_Claim], Stored | None]:
     """Raises Rejected if the incident has neither evidence nor a stored timeline."""
     from stanch.evidence.timeline import Stored  # noqa: PLC0415
-    from stanch.kube.client import Kube  # noqa: PLC0415
-    from stanch.kube.resources import AIINCIDENTS, ObjectRef  # noqa: PLC0415
 
-    ref = ObjectRef(AIINCIDENTS, namespace, name)
-    kube = await Kube.connect(settings)
-    try:
-        body = await kube.get(ref)
-    finally:
-        await kube.close()
+    ref = incident_ref(namespace, name)
+    body = await kube.get(ref)
     if body is None:
         raise Rejected("NotFound", f"{ref} does not exist; `stanch evidence list` lists those with evidence")
     incident = _Incident.model_validate(body)
@@ -237,34 +233,3 @@ async def _claims(settings: Settings, namespace: str, name: str) -> tuple[list[_
     return [_Claim(record.location, record.head, record.items) for record in records], timeline
 
 
-async def _incidents(settings: Settings, namespace: str | None) -> list[_Incident]:
-    from stanch.kube.client import Kube  # noqa: PLC0415
-    from stanch.kube.resources import AIINCIDENTS  # noqa: PLC0415
-
-    kube = await Kube.connect(settings)
-    try:
-        return [_Incident.model_validate(body) for body in await kube.list(AIINCIDENTS, namespace)]
-    finally:
-        await kube.close()
-
-
-def _settings(given: dict[str, Any]) -> Settings:
-    from stanch.settings import Settings  # noqa: PLC0415
-
-    return Settings(**{key: value for key, value in given.items() if value is not None})
-
-
-def _run(command: str, work: Coroutine[Any, Any, Exit]) -> int:
-    try:
-        return asyncio.run(work)
-    except (StanchError, OSError, ValueError) as error:
-        _fail(command, str(error))
-
-
-def _fail(command: str, why: str) -> NoReturn:
-    typer.echo(f"stanch evidence {command}: {why}", err=True)
-    raise typer.Exit(Exit.NOT_CHECKED)
-
-
-def _console() -> Console:
-    return Console(highlight=False)

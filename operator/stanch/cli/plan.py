@@ -3,86 +3,161 @@
 from __future__ import annotations
 
 import asyncio
-from enum import IntEnum
-from pathlib import Path  # noqa: TC003 - typer resolves it at run time
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stanch.errors import Rejected, StanchError
+from stanch.cli.contain import Policy, Steps, ending
+from stanch.cli.ending import Exit
+from stanch.cli.follow import Told, follow
+from stanch.cli.request import Request, create
+from stanch.cli.screen import DataForm, emit, lines, plain
+from stanch.cli.session import (
+    Command,
+    Context,
+    Kubeconfig,
+    Namespace,
+    Where,
+    incident_ref,
+    read,
+    read_incident,
+    told,
+)
+from stanch.errors import StanchError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from stanch.actions.objects import Obj
     from stanch.api.v1alpha1.incident import AIIncident
     from stanch.incidents.preview import Preview
     from stanch.kube.client import Kube
     from stanch.kube.resources import ObjectRef
 
-app = typer.Typer(help="What would be done, before it is asked for.", no_args_is_help=True)
+Json = dict[str, Any]
+PLAN = Command("plan", "no plan is known", refused=Exit.NO)
+RELEASE = Command("plan release", "nothing is known of a release")
+
+app = typer.Typer(help="What would be done, before it is asked for.")
 
 
-class Exit(IntEnum):
-    SHOWN = 0
-    NOTHING = 1
-    USAGE = 2
+@app.callback(invoke_without_command=True)
+def plan(  # noqa: PLR0913 - one parameter a flag
+    asked: typer.Context,
+    *,
+    workload: Annotated[str | None, typer.Option(help="What would be stopped: deploy/llm-chat.")] = None,
+    namespace: Namespace = None,
+    policy: Policy = None,
+    step: Steps = None,
+    timeout: Annotated[float, typer.Option(help="Seconds until a plan is given up.")] = 60.0,
+    output: Annotated[DataForm, typer.Option("--output", "-o", help="How it is printed.")] = DataForm.TABLE,
+    kubeconfig: Kubeconfig = None,
+    context: Context = None,
+) -> None:
+    """Show what containing a workload would do. No workload is changed.
+
+    The operator makes the plan, as it would carry it out, for an AIIncident with mode: DryRun that is deleted
+    again: you need to be allowed to create and to delete incidents.
+
+    Ends with 0 if there is a plan, with 1 if it would be refused, with 2 if that is not known, and with 3 if
+    none was made within --timeout.
+    """
+    if asked.invoked_subcommand is not None:
+        return
+    if workload is None:
+        PLAN.fail("give --workload, such as deploy/llm-chat, or see: stanch plan release NAME")
+    request = Request(
+        workload, title=f"Plan for {workload}"[:256], policy=policy, steps=tuple(step or ()), dry_run=True
+    )
+
+    async def work(kube: Kube, space: str) -> Exit:
+        name = (await create(kube, space, request))["metadata"]["name"]
+        try:
+            await follow(kube, space, name, within=timeout, told=Told.NOWHERE)
+            body = await read(kube, space, name)
+        finally:
+            await _forget(kube, space, name)
+        return _shown(body, output)
+
+    PLAN.run(Where(namespace, kubeconfig, context), work)
 
 
-@app.callback()
-def plan() -> None:
-    """What would be done, before it is asked for. Nothing is changed."""
+async def _forget(kube: Kube, namespace: str, name: str) -> None:
+    """A dry run holds nothing: it is gone at once. That it stays harms nobody, but has to be known."""
+    try:
+        await kube.delete(incident_ref(namespace, name))
+    except StanchError as error:
+        typer.echo(
+            lines(f"stanch plan: AIIncident {namespace}/{name} stays, as a dry run: {told(error)}"), err=True
+        )
+
+
+def _shown(body: Json, form: DataForm) -> Exit:
+    from stanch.api.v1alpha1.incident import AIIncident  # noqa: PLC0415 - `stanch --help` needs none of it
+
+    incident = AIIncident.parse(body)
+    if form.form.is_data:
+        emit(body, form.form)
+    else:
+        for line in plan_lines(incident):
+            typer.echo(line)
+    return ending(incident)
+
+
+def plan_lines(incident: AIIncident) -> Iterator[str]:
+    """A line a step, with its diff; then what stands in the way of it."""
+    status = incident.status
+    target = incident.spec.targets[0]
+    which = f"{target.kind} {incident.metadata.namespace}/{target.name}"
+    if status.plan is None:
+        yield plain(f"No plan for {which}: {status.summary or 'no operator has looked at it'}")
+    else:
+        yield plain(f"Plan {status.plan.hash} for {which}, from {status.plan.source}")
+        messages = {step.id: step for step in status.steps}
+        for number, step in enumerate(status.plan.steps, 1):
+            yield plain(f" {number} {step.action} of {step.target}")
+            for line in step.diff:
+                yield plain(f"     {line}")
+            journal = messages.get(step.id)
+            if journal is not None and journal.message:
+                yield plain(f"     {journal.state}: {journal.message}")
+    for condition in status.conditions:
+        if condition.type in {"Accepted", "Approved", "GuardrailsPassed"} and condition.status != "True":
+            yield plain(f" {condition.reason}: {condition.message}")
+    yield "Nothing was changed."
 
 
 @app.command("release")
 def release(
     name: Annotated[str, typer.Argument(help="The AIIncident.")],
     *,
-    namespace: Annotated[str, typer.Option("--namespace", "-n", help="Its namespace.")] = "default",
-    kubeconfig: Annotated[
-        Path | None, typer.Option(help="Kubeconfig; else in-cluster, else $KUBECONFIG.")
-    ] = None,
-    context: Annotated[str | None, typer.Option(help="Context of the kubeconfig.")] = None,
+    namespace: Namespace = None,
+    kubeconfig: Kubeconfig = None,
+    context: Context = None,
 ) -> None:
     """What a release would give back, and what others changed since, which it would leave as it is.
 
     Ends with 0 if there is something to give back, with 1 if there is nothing, and with 2 if that could not
     be read: you need to be allowed to get the objects that the incident changed.
     """
-    given = {"kubeconfig": kubeconfig, "context": context}
 
-    async def work() -> Exit:
-        from stanch.kube.client import Kube  # noqa: PLC0415 - `stanch --help` needs none of it
-        from stanch.settings import Settings  # noqa: PLC0415
+    async def work(kube: Kube, space: str) -> Exit:
+        return await _show(kube, space, name)
 
-        kube = await Kube.connect(Settings(**{key: value for key, value in given.items() if value}))  # type: ignore[arg-type]  # each value is its setting's
-        try:
-            return await _show(kube, namespace, name)
-        finally:
-            await kube.close()
-
-    try:
-        raise typer.Exit(asyncio.run(work()))
-    except (StanchError, OSError, ValueError) as error:
-        typer.echo(f"stanch plan release: {error}; nothing is known of a release", err=True)
-        raise typer.Exit(Exit.USAGE) from None
+    RELEASE.run(Where(namespace, kubeconfig, context), work)
 
 
 async def _show(kube: Kube, namespace: str, name: str) -> Exit:
     """Raises StanchError."""
-    from stanch.api.v1alpha1.incident import AIIncident  # noqa: PLC0415
     from stanch.incidents.preview import preview  # noqa: PLC0415
     from stanch.incidents.record import ref_of  # noqa: PLC0415
-    from stanch.kube.resources import AIINCIDENTS, ObjectRef  # noqa: PLC0415
 
-    ref = ObjectRef(AIINCIDENTS, namespace, name)
-    body = await kube.get(ref)
-    if body is None:
-        raise Rejected("NotFound", f"{ref} does not exist; see kubectl get aii -A")
-    incident = AIIncident.parse(body)
+    incident = await read_incident(kube, namespace, name)
     refs = {ref_of(change.object, namespace) for step in incident.status.steps for change in step.changes}
     objects = await _read(kube, refs)
     steps = preview(incident, lambda reference: objects.get(ref_of(reference, namespace)))
     _tell(incident, steps)
-    return Exit.SHOWN if steps else Exit.NOTHING
+    return Exit.YES if steps else Exit.NO
 
 
 async def _read(kube: Kube, refs: set[ObjectRef]) -> dict[ObjectRef, Obj]:
@@ -104,11 +179,11 @@ def _tell(incident: AIIncident, steps: tuple[Preview, ...]) -> None:
     policy = status.plan.policy if status.plan is not None else None
     if policy is not None and policy.verification is not None and not incident.spec.skip_verification:
         names = ", ".join(check.name for check in policy.verification.checks)
-        typer.echo(f"first on probation, then in full, each until these pass: {names}")
+        typer.echo(plain(f"first on probation, then in full, each until these pass: {names}"))
     for number, step in enumerate(steps, 1):
-        typer.echo(f" {number} {step.action} of {step.target}")
+        typer.echo(plain(f" {number} {step.action} of {step.target}"))
         for line in step.gives_back:
-            typer.echo(f"     {line}")
+            typer.echo(plain(f"     {line}"))
         for line in step.keeps:
-            typer.echo(f"     kept: {line}")
+            typer.echo(plain(f"     kept: {line}"))
     typer.echo("Nothing was changed.")

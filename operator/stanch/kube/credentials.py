@@ -12,7 +12,12 @@ from urllib.request import getproxies, proxy_bypass
 
 import yaml
 from kubernetes.aio.client import Configuration
-from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
+from kubernetes.aio.config import (
+    ConfigException,
+    list_kube_config_contexts,
+    load_incluster_config,
+    load_kube_config,
+)
 from kubernetes.aio.config.incluster_config import SERVICE_HOST_ENV_NAME, SERVICE_TOKEN_FILENAME
 
 from stanch.errors import Rejected
@@ -120,6 +125,26 @@ def find_credentials(settings: Settings) -> Credentials:
     if not named and os.environ.get(SERVICE_HOST_ENV_NAME) and Path(SERVICE_TOKEN_FILENAME).exists():
         return InClusterCredentials()
     return KubeconfigCredentials(named or "~/.kube/config", settings.context)
+
+
+def namespace_of_context(settings: Settings) -> str | None:
+    """What kubectl would use without `-n`: the context's namespace, or the pod's own. None if none is named.
+
+    Raises Rejected if the kubeconfig cannot be read.
+    """
+    credentials = find_credentials(settings)
+    if not isinstance(credentials, KubeconfigCredentials):
+        return settings.namespace
+    paths = _existing(credentials.path)
+    if not paths:
+        return None  # told when it is connected
+    try:
+        contexts, current = list_kube_config_contexts(os.pathsep.join(paths))
+        by_name = {each["name"]: each["context"] for each in contexts}
+        named = by_name.get(credentials.context or current["name"], {}).get("namespace")
+    except (ConfigException, OSError, *_MALFORMED) as error:
+        raise Rejected("BadKubeconfig", f"kubeconfig {credentials.path} cannot be used: {error}") from error
+    return named if isinstance(named, str) and named else None
 
 
 def fingerprint(configuration: Configuration) -> tuple[object, ...]:

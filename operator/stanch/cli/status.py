@@ -1,0 +1,98 @@
+"""`stanch status`: what is contained, whether it is held, what is left to do; of one incident its story."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from stanch.cli.ending import Exit
+from stanch.cli.screen import Form, console, emit, listed
+from stanch.cli.session import Command, Context, Kubeconfig, Namespace, Where, read
+
+if TYPE_CHECKING:
+    from stanch.kube.client import Kube
+
+COMMAND = Command("status", "")
+
+
+def status(  # noqa: PLR0913 - one parameter a flag
+    name: Annotated[str | None, typer.Argument(help="The AIIncident; else all are listed.")] = None,
+    *,
+    namespace: Namespace = None,
+    all_namespaces: Annotated[
+        bool, typer.Option("--all-namespaces", "-A", help="List those of every namespace.")
+    ] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", help="Follow NAME until nothing happens any more, or Ctrl-C.")
+    ] = False,
+    output: Annotated[Form, typer.Option("--output", "-o", help="How it is printed.")] = Form.TABLE,
+    kubeconfig: Kubeconfig = None,
+    context: Context = None,
+) -> None:
+    """Show the incidents, those first that need somebody; or, with NAME, the story of one.
+
+    Ends with 0 if they are shown and with 2 if they could not be read.
+    """
+    if watch and (name is None or output.is_data):
+        COMMAND.fail("--watch follows one incident: give its name, and no -o json or yaml")
+    if name is not None and all_namespaces:
+        COMMAND.fail(
+            "-A lists the incidents of every namespace: leave NAME out, or give its namespace with -n"
+        )
+
+    async def work(kube: Kube, space: str) -> Exit:
+        if name is None:
+            return await _list(kube, None if all_namespaces else space, output)
+        return await (_watch if watch else _one)(kube, space, name, output)
+
+    COMMAND.run(Where(namespace, kubeconfig, context), work)
+
+
+async def _list(kube: Kube, namespace: str | None, form: Form) -> Exit:
+    # Imported late, here and below: `stanch --help` needs none of it.
+    from stanch.api.v1alpha1.incident import AIIncident  # noqa: PLC0415
+    from stanch.cli.story import incidents_table  # noqa: PLC0415
+    from stanch.kube.resources import AIINCIDENTS  # noqa: PLC0415
+
+    bodies = await kube.list(AIINCIDENTS, namespace)
+    if form.is_data:
+        emit(listed(bodies), form)
+    elif bodies:
+        shown = incidents_table(
+            [AIIncident.parse(body) for body in bodies],
+            datetime.now(UTC),
+            all_namespaces=namespace is None,
+            wide=form is Form.WIDE,
+        )
+        console().print(shown)
+    else:
+        where = f"in namespace {namespace}; -A looks in all of them" if namespace else "in any namespace"
+        typer.echo(f"no incident {where}", err=True)
+    return Exit.YES
+
+
+async def _one(kube: Kube, namespace: str, name: str, form: Form) -> Exit:
+    from stanch.api.v1alpha1.incident import AIIncident  # noqa: PLC0415
+    from stanch.cli.story import story  # noqa: PLC0415
+
+    body = await read(kube, namespace, name)
+    if form.is_data:
+        emit(body, form)
+    else:
+        console().print(story(AIIncident.parse(body), datetime.now(UTC)))
+    return Exit.YES
+
+
+async def _watch(kube: Kube, namespace: str, name: str, _form: Form) -> Exit:
+    from stanch.cli.follow import follow  # noqa: PLC0415
+    from stanch.cli.standing import next_of  # noqa: PLC0415
+
+    await read(kube, namespace, name)  # whoever follows what is not there has mistyped it
+    ended = await follow(kube, namespace, name)
+    if ended is None:
+        typer.echo(f"AIIncident {namespace}/{name} is gone")
+    elif not console().is_terminal and next_of(ended).told:
+        typer.echo(f"Next: {next_of(ended).told}")
+    return Exit.YES
