@@ -32,7 +32,11 @@ def person(workspace: Space, cluster: Cluster, directory: Path, *roles: str, nam
     """Somebody with these ClusterRoles in the namespace, which their context names."""
     for role in roles:
         workspace(
-            "create", "rolebinding", f"{name.partition('@')[0]}-{role}", f"--clusterrole={role}", f"--user={name}"
+            "create",
+            "rolebinding",
+            f"{name.partition('@')[0]}-{role}",
+            f"--clusterrole={role}",
+            f"--user={name}",
         )
         workspace.until_allowed("get", "aii", f"--as={name}")
     config = yaml.safe_load(cluster.kubeconfig_for_user(name).read_text())

@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import typer
 
-from stanch.cli import approve, close, contain, evidence, plan, release, report, run, status
+from stanch.cli import approve, close, contain, doctor, evidence, plan, release, report, run, status
 
 app = typer.Typer(
     name="stanch",
@@ -27,6 +27,7 @@ app.command("release")(release.release)
 app.command("close")(close.close)
 app.command("report")(report.report)
 app.add_typer(evidence.app, name="evidence")
+app.command("doctor")(doctor.doctor)
 app.command("run")(run.run)
 
 

@@ -13,7 +13,7 @@ from stanch.api.v1alpha1.evidence import EvidenceRecord
 from stanch.api.v1alpha1.meta import ObjectMeta
 from stanch.api.v1alpha1.status import DeliveryStatus
 from stanch.cli.ending import Exit
-from stanch.cli.screen import cell, console, plain, table
+from stanch.cli.screen import cell, plain, show, table
 from stanch.cli.session import (
     Command,
     Context,
@@ -128,7 +128,7 @@ def list_(
         rows = [_record(one, record) for one in incidents for record in one.status.evidence]
         if rows:
             heads = ("Namespace", "Incident", "Collected", "Items", "Bytes", "Complete", "Location")
-            console().print(table(heads, rows))
+            show(table(heads, rows))
         else:
             typer.echo(f"no incident{f' in {namespace}' if namespace else ''} has evidence")
         return Exit.YES
@@ -181,7 +181,8 @@ async def _verify_timeline(timeline: Stored, settings: Settings) -> Exit:
 def _show(claim: _Claim, verdict: Verdict) -> None:
     typer.echo(f"{plain(claim.location)}\n")
     if verdict.manifest is not None:
-        console().print(_table(verdict), "")
+        show(_table(verdict))
+        typer.echo()
         for missing in verdict.manifest.header.incomplete:
             typer.echo(plain(f"never collected: {missing}"))
     first = verdict.first

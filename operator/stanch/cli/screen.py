@@ -15,6 +15,8 @@ from rich.text import Text
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from rich.console import RenderableType
+
 Json = dict[str, Any]
 
 _WIDE = 10_000  # columns; nobody looks, so nothing is wrapped or cut
@@ -68,6 +70,17 @@ def console() -> Console:
     """Of stdout: with colours on a terminal that wants them (NO_COLOR); elsewhere as wide as need be."""
     seen = Console(highlight=False, markup=False, emoji=False)
     return seen if seen.is_terminal else Console(highlight=False, markup=False, emoji=False, width=_WIDE)
+
+
+def show(what: RenderableType) -> None:
+    """Print it; elsewhere than on a terminal without the blanks that fill columns up."""
+    seen = console()
+    if seen.is_terminal:
+        seen.print(what)
+        return
+    with seen.capture() as captured:
+        seen.print(what)
+    typer.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[Text | str]]) -> Table:

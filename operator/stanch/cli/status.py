@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stanch.cli.ending import Exit
-from stanch.cli.screen import Form, console, emit, listed
+from stanch.cli.screen import Form, console, emit, listed, show
 from stanch.cli.session import Command, Context, Kubeconfig, Namespace, Where, read
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ async def _list(kube: Kube, namespace: str | None, form: Form) -> Exit:
             all_namespaces=namespace is None,
             wide=form is Form.WIDE,
         )
-        console().print(shown)
+        show(shown)
     else:
         where = f"in namespace {namespace}; -A looks in all of them" if namespace else "in any namespace"
         typer.echo(f"no incident {where}", err=True)
@@ -81,7 +81,7 @@ async def _one(kube: Kube, namespace: str, name: str, form: Form) -> Exit:
     if form.is_data:
         emit(body, form)
     else:
-        console().print(story(AIIncident.parse(body), datetime.now(UTC)))
+        show(story(AIIncident.parse(body), datetime.now(UTC)))
     return Exit.YES
 
 

@@ -10,6 +10,7 @@ from stanch.kube.transport import Json, Request, Timeouts, Transport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from datetime import datetime
 
     from stanch.kube.transport import Observed
     from stanch.settings import Settings
@@ -148,6 +149,12 @@ class Kube:
     async def raw(self, path: str) -> Json:
         """A JSON document that is no object: `/version`, `/apis/apps/v1`."""
         return await self._read(Request("get", "nonresource", f"get {path}", "GET", path, {}))
+
+    async def clock(self) -> datetime:
+        """The API server's, in whole seconds. Raises StanchError."""
+        return await self.transport.clock(
+            Request("get", "nonresource", "get /version", "GET", "/version", {})
+        )
 
     async def create(
         self, resource: Resource, namespace: str | None, body: Json, *, dry_run: bool = False

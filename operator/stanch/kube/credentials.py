@@ -12,13 +12,9 @@ from urllib.request import getproxies, proxy_bypass
 
 import yaml
 from kubernetes.aio.client import Configuration
-from kubernetes.aio.config import (
-    ConfigException,
-    list_kube_config_contexts,
-    load_incluster_config,
-    load_kube_config,
-)
+from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
 from kubernetes.aio.config.incluster_config import SERVICE_HOST_ENV_NAME, SERVICE_TOKEN_FILENAME
+from pydantic import BaseModel, Field
 
 from stanch.errors import Rejected
 
@@ -29,6 +25,22 @@ if TYPE_CHECKING:
 _MALFORMED = (yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError)
 
 BEARER = "BearerToken"  # the key of kubernetes.aio's api_key dictionary
+
+
+class _Context(BaseModel):
+    namespace: str = ""
+
+
+class _NamedContext(BaseModel):
+    name: str
+    context: _Context = _Context()
+
+
+class _Kubeconfig(BaseModel):
+    """The part that says which namespace is meant where none is named."""
+
+    current: str = Field(default="", alias="current-context")
+    contexts: tuple[_NamedContext, ...] = ()
 
 
 class Credentials(Protocol):
@@ -135,16 +147,18 @@ def namespace_of_context(settings: Settings) -> str | None:
     credentials = find_credentials(settings)
     if not isinstance(credentials, KubeconfigCredentials):
         return settings.namespace
-    paths = _existing(credentials.path)
-    if not paths:
-        return None  # told when it is connected
     try:
-        contexts, current = list_kube_config_contexts(os.pathsep.join(paths))
-        by_name = {each["name"]: each["context"] for each in contexts}
-        named = by_name.get(credentials.context or current["name"], {}).get("namespace")
-    except (ConfigException, OSError, *_MALFORMED) as error:
+        files = [_Kubeconfig.model_validate(_yaml(path)) for path in _existing(credentials.path)]
+    except (OSError, *_MALFORMED) as error:
         raise Rejected("BadKubeconfig", f"kubeconfig {credentials.path} cannot be used: {error}") from error
-    return named if isinstance(named, str) and named else None
+    # Of several files the first that says something counts, as for kubectl.
+    current = credentials.context or next((file.current for file in files if file.current), "")
+    named = (each.context.namespace for file in files for each in file.contexts if each.name == current)
+    return next(named, "") or None
+
+
+def _yaml(path: str) -> object:
+    return yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
 
 
 def fingerprint(configuration: Configuration) -> tuple[object, ...]:

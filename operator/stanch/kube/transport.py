@@ -8,6 +8,7 @@ import time
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
@@ -22,6 +23,7 @@ from stanch.kube.translate import error_from, is_absent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from datetime import datetime
 
     from kubernetes.aio.client import Configuration
 
@@ -135,6 +137,16 @@ class Transport:
         if absent_is_none and is_absent(code, body):
             return None
         raise error_from(request.what, code, headers, body)
+
+    async def clock(self, request: Request) -> datetime:
+        """What time it is there, in whole seconds, by the answer's Date. Raises StanchError."""
+        _, headers, _ = await self._attempt(await self._client(), request, lambda: None)
+        try:
+            return parsedate_to_datetime(headers.get("Date", ""))
+        except ValueError as error:
+            raise Unavailable(
+                "NoDate", f"{request.what}: the answer has no date", NETWORK_RETRY_SECONDS
+            ) from error
 
     async def close(self) -> None:
         for client in [*self._retired, *([self._api] if self._api else [])]:

@@ -1,0 +1,71 @@
+"""`stanch doctor`: whether what Stanch promises can be kept here, and what to do where it cannot."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from stanch.cli.ending import Exit
+from stanch.cli.screen import DataForm, cell, emit, show, table
+from stanch.cli.session import Command, Context, Kubeconfig, Namespace, Where
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from stanch.cli.doctor.finding import Finding
+    from stanch.kube.client import Kube
+
+COMMAND = Command("doctor", "")
+
+_STYLES = {"OK": "green", "Warning": "yellow", "Failed": "bold red", "Unknown": "yellow"}
+
+
+def doctor(
+    *,
+    namespace: Namespace = None,
+    operator_namespace: Annotated[str, typer.Option(help="Where Stanch itself runs.")] = "stanch-system",
+    output: Annotated[DataForm, typer.Option("--output", "-o", help="How it is printed.")] = DataForm.TABLE,
+    kubeconfig: Kubeconfig = None,
+    context: Context = None,
+) -> None:
+    """Check the installation as the user of your kubeconfig: what stands, what is in force, what you may do.
+
+    Nothing is changed. What you may not look at is Unknown, never OK.
+
+    Ends with 0 if nothing failed, with 1 if something did, and with 2 if it could not be looked at.
+    """
+
+    async def work(kube: Kube, space: str) -> Exit:
+        # Imported late: `stanch --help` and the other commands need none of it.
+        from stanch.cli.doctor.finding import State  # noqa: PLC0415
+        from stanch.cli.doctor.gather import gather  # noqa: PLC0415
+        from stanch.cli.doctor.judge import judge  # noqa: PLC0415
+
+        findings = judge(await gather(kube, space, operator_namespace))
+        _print(findings, output)
+        return Exit.NO if any(one.state is State.FAILED for one in findings) else Exit.YES
+
+    COMMAND.run(Where(namespace, kubeconfig, context), work)
+
+
+def _print(findings: Sequence[Finding], output: DataForm) -> None:
+    if output.form.is_data:
+        checks = [
+            {"check": one.check, "state": one.state.value, "message": one.message, "todo": one.todo}
+            for one in findings
+        ]
+        emit({"checks": checks}, output.form)
+        return
+    rows = [
+        (
+            one.check,
+            cell(one.state, _STYLES[one.state]),
+            f"{one.message}{f' → {one.todo}' if one.todo else ''}",
+        )
+        for one in findings
+    ]
+    show(table(("CHECK", "STATE", "WHAT, AND WHAT TO DO"), rows))
+
+
+__all__ = ["doctor"]
