@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _PROGRAMS = {
     "kubectl-stanch": "-m stanch",
-    "kubectl_complete-stanch": "-c 'from stanch.cli.complete import main; main()'",
+    "kubectl_complete-stanch": "-c 'from stanch.cli.completion import main; main()'",
 }
 
 

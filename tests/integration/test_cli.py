@@ -90,6 +90,7 @@ def test_from_one_line_that_stops_the_model_to_the_closed_incident(
     story = sre("status", name).stdout
     for told in ("Toxic output", "ScaleToZero", "DeniedAtAdmission", "Timeline", "Next: "):
         assert told in story
+    assert sre("__complete", "stanch", "release", name[:3]).stdout.splitlines() == [name, ":4"]
     assert data(sre("status", name, "-o", "json"))["status"]["phase"] == "Contained"
     elsewhere = sre("status", "-A")
     assert elsewhere.returncode == 2

@@ -8,10 +8,22 @@ from typing import NoReturn
 
 import typer
 
-from stanch.cli import approve, close, contain, doctor, evidence, plan, release, report, run, status
+from stanch.cli import (
+    approve,
+    close,
+    completion,
+    contain,
+    doctor,
+    evidence,
+    plan,
+    release,
+    report,
+    run,
+    status,
+)
 
 app = typer.Typer(
-    name="stanch",
+    name=completion.PROGRAM,
     help="Contains AI incidents on Kubernetes.",
     no_args_is_help=True,
     add_completion=False,
@@ -28,6 +40,7 @@ app.command("close")(close.close)
 app.command("report")(report.report)
 app.add_typer(evidence.app, name="evidence")
 app.command("doctor")(doctor.doctor)
+app.command("completion")(completion.completion)
 app.command("run")(run.run)
 
 
@@ -39,7 +52,9 @@ def main() -> NoReturn:
     """
     code = 0
     try:
-        app()
+        if completion.ASKED in os.environ:
+            completion.complete()
+        app(prog_name=completion.PROGRAM)
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
     sys.stdout.flush()

@@ -11,7 +11,16 @@ from stanch.api.v1alpha1.incident import AIIncident, Approval
 from stanch.api.v1alpha1.status import Phase
 from stanch.cli.ending import Exit
 from stanch.cli.screen import plain
-from stanch.cli.session import Command, Context, Kubeconfig, Namespace, Where, incident_ref, read_incident
+from stanch.cli.session import (
+    Command,
+    Context,
+    Kubeconfig,
+    Name,
+    Namespace,
+    Where,
+    incident_ref,
+    read_incident,
+)
 from stanch.errors import Rejected
 
 if TYPE_CHECKING:
@@ -35,7 +44,7 @@ class _SelfSubjectReview(ApiModel):
 
 
 def approve(  # noqa: PLR0913 - one parameter a flag
-    name: Annotated[str, typer.Argument(help="The AIIncident.")],
+    name: Name,
     *,
     namespace: Namespace = None,
     plan: Annotated[

@@ -12,7 +12,7 @@ from stanch.api.v1alpha1.record import Determination, FollowUp, Resolution
 from stanch.api.v1alpha1.status import GIVEN_BACK
 from stanch.cli.ending import Exit
 from stanch.cli.release import change
-from stanch.cli.session import Command, Context, Kubeconfig, Namespace, Where, read_incident
+from stanch.cli.session import Command, Context, Kubeconfig, Name, Namespace, Where, read_incident
 
 if TYPE_CHECKING:
     from stanch.api.v1alpha1.incident import AIIncident
@@ -25,7 +25,7 @@ Lines = Annotated[list[str] | None, typer.Option(help="May be repeated.")]
 
 
 def close(  # noqa: PLR0913 - one parameter a flag
-    name: Annotated[str, typer.Argument(help="The AIIncident.")],
+    name: Name,
     *,
     namespace: Namespace = None,
     determination: Annotated[

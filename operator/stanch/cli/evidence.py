@@ -21,6 +21,7 @@ from stanch.cli.session import (
     Endpoint,
     Kubeconfig,
     Namespace,
+    OptionalName,
     Region,
     Where,
     evidence_settings,
@@ -69,7 +70,7 @@ class _Claim:
 
 @app.command("verify")
 def verify(  # noqa: PLR0913 - one parameter a flag
-    name: Annotated[str | None, typer.Argument(help="The AIIncident.")] = None,
+    name: OptionalName = None,
     *,
     namespace: Namespace = None,
     manifest: Annotated[

@@ -16,6 +16,7 @@ from stanch.cli.session import (
     Command,
     Context,
     Kubeconfig,
+    Name,
     Namespace,
     Where,
     incident_ref,
@@ -129,7 +130,7 @@ def plan_lines(incident: AIIncident) -> Iterator[str]:
 
 @app.command("release")
 def release(
-    name: Annotated[str, typer.Argument(help="The AIIncident.")],
+    name: Name,
     *,
     namespace: Namespace = None,
     kubeconfig: Kubeconfig = None,

@@ -11,7 +11,16 @@ from stanch.api.v1alpha1.status import GIVEN_BACK
 from stanch.cli.ending import Exit
 from stanch.cli.follow import follow
 from stanch.cli.screen import lines
-from stanch.cli.session import Command, Context, Kubeconfig, Namespace, Where, incident_ref, read_incident
+from stanch.cli.session import (
+    Command,
+    Context,
+    Kubeconfig,
+    Name,
+    Namespace,
+    Where,
+    incident_ref,
+    read_incident,
+)
 from stanch.cli.standing import at_rest, failed_release, next_of, where_of
 from stanch.errors import Conflict, Rejected
 
@@ -27,7 +36,7 @@ _TRIES = 10  # the operator may write the incident's status at the same time
 
 
 def release(  # noqa: PLR0913 - one parameter a flag
-    name: Annotated[str, typer.Argument(help="The AIIncident.")],
+    name: Name,
     *,
     namespace: Namespace = None,
     skip_verification: Annotated[

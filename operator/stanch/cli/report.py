@@ -17,6 +17,7 @@ from stanch.cli.session import (
     Endpoint,
     Kubeconfig,
     Namespace,
+    OptionalName,
     Region,
     Where,
     evidence_settings,
@@ -34,7 +35,7 @@ COMMAND = Command("report", "no report was written")
 
 
 def report(  # noqa: PLR0913 - one parameter a flag
-    name: Annotated[str | None, typer.Argument(help="The AIIncident.")] = None,
+    name: OptionalName = None,
     *,
     namespace: Namespace = None,
     form: Annotated[Form, typer.Option("--format", "-o", help="How it is written.")] = Form.MARKDOWN,

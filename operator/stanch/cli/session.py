@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 from pydantic import ValidationError
 
+from stanch.cli.completion import names
 from stanch.cli.ending import Exit
 from stanch.cli.screen import lines
 from stanch.errors import Forbidden, Rejected, StanchError
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The AIIncident.", autocompletion=names)]
+OptionalName = Annotated[
+    str | None, typer.Argument(metavar="[NAME]", help="The AIIncident.", autocompletion=names)
+]
 Namespace = Annotated[
     str | None, typer.Option("--namespace", "-n", help="Its namespace; else that of the context.")
 ]

@@ -9,7 +9,7 @@ import typer
 
 from stanch.cli.ending import Exit
 from stanch.cli.screen import Form, console, emit, listed, show
-from stanch.cli.session import Command, Context, Kubeconfig, Namespace, Where, read
+from stanch.cli.session import Command, Context, Kubeconfig, Namespace, OptionalName, Where, read
 
 if TYPE_CHECKING:
     from stanch.kube.client import Kube
@@ -18,7 +18,7 @@ COMMAND = Command("status", "")
 
 
 def status(  # noqa: PLR0913 - one parameter a flag
-    name: Annotated[str | None, typer.Argument(help="The AIIncident; else all are listed.")] = None,
+    name: OptionalName = None,
     *,
     namespace: Namespace = None,
     all_namespaces: Annotated[
