@@ -108,8 +108,9 @@ down: $(STAMP) ## End what `make up` started
 ##@ Develop
 
 .PHONY: generate
-generate: $(STAMP) ## Write crds/ and docs/reference/ from the types
+generate: $(STAMP) ## Write crds/ and docs/reference/ from the types and the commands
 	@$(BIN)/python -m stanch.api.generate
+	@$(BIN)/python -m stanch.cli.generate
 
 .PHONY: lint
 lint: $(STAMP) ## ruff, mypy --strict, import-linter, and nothing generated is out of date
@@ -118,6 +119,7 @@ lint: $(STAMP) ## ruff, mypy --strict, import-linter, and nothing generated is o
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/python -m stanch.api.generate --check
+	@$(BIN)/python -m stanch.cli.generate --check
 
 # Each worker has a control plane of its own. Tests wait more than they work.
 WORKERS ?= 3
