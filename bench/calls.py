@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from stanch.errors import StanchError
 from stanch.kube.client import JSON, JSON_PATCH
 from stanch.kube.resources import AIINCIDENTS, ObjectRef
-from stanch.kube.transport import Request
+from stanch.kube.transport import Request, unfenced
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -188,10 +188,10 @@ async def _ask(kube: Kube, request: Request, *, may_fail: bool) -> bytes | None:
     """Again when refused: an API server that has too much to do refuses writes for want of time (422)."""
     for _ in range(_ATTEMPTS - 1):
         with suppress(StanchError):
-            return await kube.transport.fetch(request, before=lambda: None)
+            return await kube.transport.fetch(request, before=unfenced)
         if may_fail:
             return None
-    return await kube.transport.fetch(request, before=lambda: None)
+    return await kube.transport.fetch(request, before=unfenced)
 
 
 def _request(call: Call, names: Mapping[str, str]) -> Request:

@@ -19,7 +19,7 @@ from stanch.handlers.watches import WATCHED, Watches, kopf_settings, register
 from stanch.kube.client import Kube
 from stanch.kube.discovery import not_served
 from stanch.kube.resources import LEASES, ObjectRef, Resource
-from stanch.kube.transport import CallCount, count_calls
+from stanch.kube.transport import CallCount, agent_of, count_calls
 from stanch.leader.decision import Timings
 from stanch.leader.election import Elector
 from stanch.observability.metrics import Metrics
@@ -96,7 +96,9 @@ Build = Callable[[Services], Reconcile]
 async def run(settings: Settings, build: Build) -> ExitCode:
     """Until SIGTERM, SIGINT or the first failure. Raises Rejected if there is no cluster to talk to."""
     metrics = Metrics()
-    kube = await Kube.connect(settings, observe=metrics.observe_request)
+    kube = await Kube.connect(
+        settings, observe=metrics.observe_request, user_agent=agent_of(settings.identity)
+    )
     try:
         return await Operator(settings, kube, metrics, build).run()
     finally:

@@ -52,7 +52,10 @@ class Settings(BaseSettings):
     namespace: str = Field(default_factory=_own_namespace, description="the operator's own namespace")
     service_account: str = Field(default="stanch", description="the operator's own ServiceAccount")
     identity: str = Field(
-        default_factory=_own_identity, description="lease holder identity, unique per process"
+        default_factory=_own_identity,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._:@-]*$",
+        max_length=200,
+        description="lease holder identity, unique per process; the audit log has it in the user agent",
     )
 
     # Leadership: durations as in client-go

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Literal, Self
 from stanch.errors import Gone, Unavailable
 from stanch.kube.credentials import TokenCredentials, find_credentials
 from stanch.kube.resources import SERVICEACCOUNTS, ObjectRef, Resource
-from stanch.kube.transport import Json, Request, Timeouts, Transport
+from stanch.kube.transport import USER_AGENT, Json, Request, Timeouts, Transport, unfenced
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime
 
-    from stanch.kube.transport import Observed
+    from stanch.kube.transport import Fence, Observed
     from stanch.settings import Settings
 
 __all__ = ["FIELD_MANAGER", "Json", "Kube", "Objects"]
@@ -29,32 +29,36 @@ LIST_RESTARTS = 3
 Propagation = Literal["Orphan", "Background", "Foreground"]
 
 
-def _no_fence() -> None:
-    """Nobody else may write: nothing to check."""
-
-
 @dataclass(frozen=True, slots=True)
 class Kube:
     """Kubernetes objects as JSON. Raises StanchError, and FenceLost from `fence` before a write.
 
-    `fence` is asked directly before each request that stores something.
+    `fence` is asked directly before each request that stores something, and how long it may take.
     """
 
     transport: Transport
-    fence: Callable[[], None] = _no_fence
+    fence: Fence = unfenced
 
     @classmethod
-    async def connect(cls, settings: Settings, *, observe: Callable[[Observed], None] | None = None) -> Self:
+    async def connect(
+        cls,
+        settings: Settings,
+        *,
+        observe: Callable[[Observed], None] | None = None,
+        user_agent: str = USER_AGENT,
+    ) -> Self:
         """Find the cluster and read the credentials. Sends nothing. Raises Rejected if there are none."""
         transport = Transport(
-            find_credentials(settings), Timeouts(settings.request_timeout, settings.connect_timeout)
+            find_credentials(settings),
+            Timeouts(settings.request_timeout, settings.connect_timeout),
+            user_agent=user_agent,
         )
         if observe is not None:
             transport.observe = observe
         await transport.configuration()
         return cls(transport)
 
-    def fenced(self, fence: Callable[[], None]) -> Kube:
+    def fenced(self, fence: Fence) -> Kube:
         """The same connections, but `fence` is asked before each write."""
         return Kube(self.transport, fence)
 
@@ -64,7 +68,8 @@ class Kube:
         The fence stays: who may not write may not write under another name either.
         """
         base = await self.transport.configuration()
-        transport = Transport(TokenCredentials(base, token), self.transport.timeouts, self.transport.observe)
+        own = self.transport
+        transport = Transport(TokenCredentials(base, token), own.timeouts, own.observe, own.user_agent)
         return Kube(transport, self.fence)
 
     async def close(self) -> None:
@@ -74,7 +79,7 @@ class Kube:
         """None if the object does not exist. Raises NotServed if the server does not know the resource."""
         return await self.transport.send(
             Request("get", ref.resource.key, f"get {ref}", "GET", ref.path(), {}),
-            before=_no_fence,
+            before=unfenced,
             absent_is_none=True,
         )
 
@@ -144,7 +149,7 @@ class Kube:
         }
         what = f"get {'previous ' if previous else ''}log of container {container} of {pod}"
         request = Request("get", "pods/log", what, "GET", pod.path("log"), query)
-        return await self.transport.fetch(request, before=_no_fence) or b""
+        return await self.transport.fetch(request, before=unfenced) or b""
 
     async def raw(self, path: str) -> Json:
         """A JSON document that is no object: `/version`, `/apis/apps/v1`."""
@@ -254,7 +259,7 @@ class Kube:
         body = {name: value for name, value in options.items() if value not in (None, {})}
         await self.transport.send(
             Request("delete", ref.resource.key, f"delete {ref}", "DELETE", ref.path(), {}, body),
-            before=_no_fence if dry_run else self.fence,
+            before=unfenced if dry_run else self.fence,
             absent_is_none=True,
         )
 
@@ -283,11 +288,11 @@ class Kube:
         return token
 
     async def _write(self, request: Request, *, dry_run: bool) -> Json:
-        answer = await self.transport.send(request, before=_no_fence if dry_run else self.fence)
+        answer = await self.transport.send(request, before=unfenced if dry_run else self.fence)
         return answer or {}
 
     async def _read(self, request: Request) -> Json:
-        return await self.transport.send(request, before=_no_fence) or {}
+        return await self.transport.send(request, before=unfenced) or {}
 
 
 def _write_query(resource: Resource, *, dry_run: bool) -> dict[str, str]:

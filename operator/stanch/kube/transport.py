@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import time
+from collections.abc import Callable
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -22,7 +24,7 @@ from stanch.kube.credentials import BEARER, fingerprint, is_anonymous
 from stanch.kube.translate import error_from, is_absent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
     from datetime import datetime
 
     from kubernetes.aio.client import Configuration
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 USER_AGENT = f"stanch/{__version__}"
+Fence = Callable[[], float]
+"""Seconds for which a write may still be under way. Raises FenceLost when none may be sent."""
 RELOAD_SECONDS = 600.0  # exec plugins and rotated files are read again at least so often
 RELOAD_PAUSE_SECONDS = 1.0  # many refused requests at once cause one reload
 NETWORK_RETRY_SECONDS = 1.0
@@ -96,6 +100,16 @@ def _ignore(_observed: Observed) -> None:
     pass
 
 
+def unfenced() -> float:
+    """Who only reads, or is alone: nothing to check."""
+    return math.inf
+
+
+def agent_of(identity: str) -> str:
+    """The User-Agent of one operator process: the audit log then tells whose write it was."""
+    return f"{USER_AGENT} ({identity})"
+
+
 @dataclass(slots=True)
 class Transport:
     """Owns the connection pool. `observe` is called once per HTTP request."""
@@ -103,6 +117,7 @@ class Transport:
     credentials: Credentials
     timeouts: Timeouts = field(default_factory=Timeouts)
     observe: Callable[[Observed], None] = _ignore
+    user_agent: str = USER_AGENT
     _api: ApiClient | None = None
     _loaded: tuple[object, ...] = ()
     _loaded_at: float = float("-inf")
@@ -113,19 +128,16 @@ class Transport:
         configuration: Configuration = (await self._client()).configuration
         return configuration
 
-    async def send(
-        self, request: Request, *, before: Callable[[], None], absent_is_none: bool = False
-    ) -> Json | None:
+    async def send(self, request: Request, *, before: Fence, absent_is_none: bool = False) -> Json | None:
         """The answer's JSON object, or None if `absent_is_none` and the object does not exist.
 
-        `before` is called directly before each attempt to send. Raises StanchError.
+        `before` is asked directly before each attempt; an attempt that has no answer when the time it gave
+        is over is given up, so that nothing waits for a connection longer than that. Raises StanchError.
         """
         body = await self.fetch(request, before=before, absent_is_none=absent_is_none)
         return None if body is None else _parse(request, body)
 
-    async def fetch(
-        self, request: Request, *, before: Callable[[], None], absent_is_none: bool = False
-    ) -> bytes | None:
+    async def fetch(self, request: Request, *, before: Fence, absent_is_none: bool = False) -> bytes | None:
         """As `send`, for an answer that is no JSON: a log."""
         client = await self._client()
         code, headers, body = await self._attempt(client, request, before)
@@ -155,18 +167,18 @@ class Transport:
         self._api = None
 
     async def _attempt(
-        self, client: ApiClient, request: Request, before: Callable[[], None]
+        self, client: ApiClient, request: Request, before: Fence
     ) -> tuple[int, Mapping[str, str], bytes]:
         headers = {
             "Accept": request.accept,
-            "User-Agent": USER_AGENT,
+            "User-Agent": self.user_agent,
             "Content-Type": request.content_type,
         }
         await client.update_params_for_auth(headers, [], [BEARER], request.path, request.method, request.body)
         url = client.configuration.host + request.path
         if request.query:
             url += "?" + urlencode(request.query)
-        before()
+        within = min(self.timeouts.request, before())
         count = _counting.get()
         if count is not None:
             count.calls += 1
@@ -177,16 +189,14 @@ class Transport:
                 url,
                 headers=headers,
                 body=request.body,
-                _request_timeout=aiohttp.ClientTimeout(
-                    total=self.timeouts.request, sock_connect=self.timeouts.connect
-                ),
+                _request_timeout=aiohttp.ClientTimeout(total=within, sock_connect=self.timeouts.connect),
             )
             body: bytes = await answer.read()
             code = answer.status
         except TimeoutError as error:
             raise Unavailable(
                 "Timeout",
-                f"{request.what}: no answer in time ({self.timeouts.request:g} s); it may have been done",
+                f"{request.what}: no answer in time ({within:.3g} s); it may have been done",
                 NETWORK_RETRY_SECONDS,
             ) from error
         except (aiohttp.ClientError, OSError) as error:

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from stanch.settings import Settings
 
 
+RELEASED_SECONDS = 1
+"""The duration of a Lease without a holder that was released. An editor leaves the one it had."""
+
+
 @dataclass(frozen=True, slots=True)
 class Timings:
     """Seconds. `retry` < `renew_deadline` < `lease`, or two leaders overlap."""
@@ -80,18 +84,24 @@ class Candidate:
     timings: Timings
     last_renewal: float | None = None
 
-    def expired(self, now: float) -> bool:
-        """Whether our leadership may be over by now. Never true for one who does not lead."""
-        return self.last_renewal is not None and now >= self.last_renewal + self.timings.renew_deadline
+    def remaining(self, now: float) -> float:
+        """Seconds for which we lead for certain; 0 when we do not.
+
+        A clock that went backwards says nothing about how long ago a renewal was: nobody leads by it.
+        """
+        if self.last_renewal is None or now < self.last_renewal:
+            return 0.0
+        return max(0.0, self.last_renewal + self.timings.renew_deadline - now)
 
 
 def decide(
     record: LeaseRecord | None, observed_at: float | None, now: float, candidate: Candidate
 ) -> Decision:
-    """What to do about `record` (None: no such Lease) last seen to change at `observed_at`.
+    """What to do about `record` (None: no such Lease), first seen so at `observed_at`.
 
-    With no Lease, `observed_at` is when one was last seen to change: a leader may live on behind a Lease
-    somebody deleted, and is given the time to notice.
+    No Lease and no `observed_at`: we have never seen one. Otherwise it was deleted; a leader may live on
+    behind such a Lease, or one whose holder somebody took out, and is given the time to notice. That time
+    counts from when we saw that it is gone: a standby that could not look for long saw no renewals before.
     """
     if candidate.last_renewal is not None:
         return _keep(record, now, candidate)
@@ -100,13 +110,13 @@ def decide(
         return _take_when_silent(observed_at, timings.lease, now, timings)
     if record.holder == candidate.identity:
         return Renew()
-    if not record.holder:
+    if not record.holder and record.duration <= RELEASED_SECONDS:
         return Acquire()
     return _take_when_silent(observed_at, max(timings.lease, float(record.duration)), now, timings)
 
 
 def _keep(record: LeaseRecord | None, now: float, candidate: Candidate) -> Renew | Lost:
-    if candidate.expired(now):
+    if not candidate.remaining(now):
         return Lost(f"the lease could not be renewed for {candidate.timings.renew_deadline:g} s")
     if record is None:
         return Lost("the Lease object was deleted")

@@ -14,7 +14,17 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from stanch.errors import Conflict, FenceLost, NotFound, StanchError
 from stanch.kube.resources import LEASES, ObjectRef
-from stanch.leader.decision import Acquire, Candidate, LeaseRecord, Lost, Renew, Timings, Wait, decide
+from stanch.leader.decision import (
+    RELEASED_SECONDS,
+    Acquire,
+    Candidate,
+    LeaseRecord,
+    Lost,
+    Renew,
+    Timings,
+    Wait,
+    decide,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,8 +63,9 @@ class Elector:
     """`acquire`, then `hold` for as long as the process works, then `release`.
 
     `kube` must be one without our fence. `fence` is for everybody else's writes: it raises FenceLost unless
-    the last successful renewal was started less than the renew deadline ago. Others wait for the longer lease
-    duration after that renewal reached the server, so that the two never overlap.
+    the last successful renewal was started less than the renew deadline ago, and gives up what is under way
+    when that is over. Others wait for the longer lease duration after that renewal reached the server, so
+    that the two never overlap.
     """
 
     def __init__(
@@ -78,7 +89,7 @@ class Elector:
 
     @property
     def leading(self) -> bool:
-        return self._candidate.last_renewal is not None and not self._candidate.expired(self._clock())
+        return self._candidate.remaining(self._clock()) > 0
 
     @property
     def sees_the_lease(self) -> bool:
@@ -90,10 +101,12 @@ class Elector:
         """Who held the lease when we last looked; empty if nobody or unknown."""
         return "" if self._seen is None else self._seen.lease.spec.holder
 
-    def fence(self) -> None:
-        """Raises FenceLost unless we lead for certain."""
-        if not self.leading:
+    def fence(self) -> float:
+        """Seconds for which we lead for certain. Raises FenceLost when we do not."""
+        remaining = self._candidate.remaining(self._clock())
+        if remaining <= 0:
             raise FenceLost(f"{self._candidate.identity} does not lead (any more); nothing was written")
+        return remaining
 
     async def acquire(self) -> None:
         """Returns once we lead. Any error is retried: a standby has all the time in the world."""
@@ -142,11 +155,11 @@ class Elector:
     async def _give_back(self) -> None:
         """As client-go does: an empty holder, and a duration that does not hold anybody up."""
         try:
-            await self._put(holder="", duration=1, taken=False)
+            await self._put(holder="", duration=RELEASED_SECONDS, taken=False)
         except Conflict:  # a renewal was under way when we stopped
             await self._observe()
             if self.holder == self._candidate.identity:
-                await self._put(holder="", duration=1, taken=False)
+                await self._put(holder="", duration=RELEASED_SECONDS, taken=False)
 
     async def _try_to_lead(self) -> float | None:
         """One look. None: we lead; else the pause until the next look."""
@@ -194,15 +207,18 @@ class Elector:
 
     async def _observe(self) -> None:
         body = await self._kube.get(self._ref)
-        self._present = body is not None
         self._looked_at = self._clock()
         if body is not None:
             self._note(body)
+        elif self._present and self._seen is not None:
+            self._present = False
+            self._seen = replace(self._seen, at=self._clock())
 
     def _note(self, body: Json) -> None:
         lease = _Lease.model_validate(body)
-        changed = self._seen is None or self._seen.lease.spec != lease.spec
-        self._seen = _Observation(lease, self._clock() if changed or self._seen is None else self._seen.at)
+        same = self._present and self._seen is not None and self._seen.lease.spec == lease.spec
+        self._seen = _Observation(lease, self._seen.at if same and self._seen is not None else self._clock())
+        self._present = True
 
     async def _take(self) -> None:
         """Write the lease as ours, on exactly what we saw. Raises Conflict if that has changed."""
@@ -236,12 +252,8 @@ class Elector:
             # Without the uid the server would create a Lease that was deleted: an update may do that here.
             body["metadata"] |= {"uid": seen.uid, "resourceVersion": seen.resource_version}
             written = await self._kube.replace(self._ref, body)
-        self._present = True
         self._note(written)
 
     def _attempt_seconds(self) -> float:
         """Half the deadline, so that one hung connection leaves time for a fresh one."""
-        deadline = self._candidate.timings.renew_deadline
-        last = self._candidate.last_renewal
-        remaining = 0.0 if last is None else last + deadline - self._clock()
-        return max(0.0, min(remaining, deadline / 2))
+        return min(self._candidate.remaining(self._clock()), self._candidate.timings.renew_deadline / 2)

@@ -12,7 +12,7 @@ from aiohttp import web
 from kubernetes.aio.client import Configuration
 
 from stanch.kube.client import Kube
-from stanch.kube.transport import Timeouts, Transport
+from stanch.kube.transport import Fence, Timeouts, Transport
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -89,7 +89,7 @@ async def client_of(
     *,
     credentials: FakeCredentials | None = None,
     request_timeout: float = 5.0,
-    fence: Callable[[], None] | None = None,
+    fence: Fence | None = None,
 ) -> AsyncIterator[Kube]:
     transport = Transport(credentials or FakeCredentials(server.url), Timeouts(request_timeout, 1.0))
     kube = Kube(transport) if fence is None else Kube(transport, fence)

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 from aiohttp import web
 
+from stanch import __version__
 from stanch.errors import Conflict, FenceLost, Gone, Unavailable
 from stanch.kube.client import Kube
 from stanch.kube.resources import (
@@ -18,7 +20,7 @@ from stanch.kube.resources import (
     ObjectRef,
     Resource,
 )
-from stanch.kube.transport import CallCount, Observed, calls_so_far, count_calls
+from stanch.kube.transport import CallCount, Observed, Transport, agent_of, calls_so_far, count_calls
 from tests.unit.kube.fake_api_server import FakeApiServer, FakeCredentials, client_of, fake_api_server
 
 LLM = ObjectRef(DEPLOYMENTS, "chat", "llm")
@@ -79,7 +81,7 @@ async def test_an_update_of_no_known_version_is_never_sent(
 async def test_no_write_leaves_a_process_that_may_have_lost_the_lease(
     server: FakeApiServer, kube: Kube, name: str
 ) -> None:
-    def lost() -> None:
+    def lost() -> float:
         raise FenceLost("lost")
 
     with pytest.raises(FenceLost):
@@ -90,7 +92,7 @@ async def test_no_write_leaves_a_process_that_may_have_lost_the_lease(
 
 
 async def test_reads_and_dry_runs_need_no_lease(server: FakeApiServer, kube: Kube) -> None:
-    def lost() -> None:
+    def lost() -> float:
         raise FenceLost("lost")
 
     fenced = kube.fenced(lost)
@@ -105,14 +107,29 @@ async def test_reads_and_dry_runs_need_no_lease(server: FakeApiServer, kube: Kub
 async def test_the_lease_is_asked_again_before_a_second_attempt(server: FakeApiServer, kube: Kube) -> None:
     answers = iter([True, False])
 
-    def fence() -> None:
+    def fence() -> float:
         if not next(answers):
             raise FenceLost("lost between the two attempts")
+        return 60
 
     server.will_answer(401)
     with pytest.raises(FenceLost):
         await kube.fenced(fence).delete(LLM)
     assert len(server.asked) == 1
+
+
+async def test_a_write_that_gets_no_answer_is_given_up_when_the_lease_may_be_over(
+    server: FakeApiServer, kube: Kube
+) -> None:
+    async def hang(_request: web.Request) -> web.StreamResponse:
+        await asyncio.sleep(3)
+        return web.json_response({})
+
+    server.answers.append(hang)
+    began = time.monotonic()
+    with pytest.raises(Unavailable, match="no answer in time"):
+        await kube.fenced(lambda: 0.2).delete(LLM)
+    assert time.monotonic() - began < 3
 
 
 async def test_a_dry_run_is_one_in_the_query_and_for_a_delete_in_the_body(
@@ -303,9 +320,17 @@ async def test_every_request_is_counted_with_its_outcome(server: FakeApiServer, 
     assert calls_so_far() == 0
 
 
-async def test_every_request_says_who_asks(server: FakeApiServer, kube: Kube) -> None:
+async def test_every_request_says_which_process_asks_whatever_its_token(server: FakeApiServer) -> None:
+    location = FakeCredentials(server.url)
+    kube = Kube(Transport(location, user_agent=agent_of("stanch-0_5f2c")))
+    canary = await kube.with_token("another")
     await kube.get(LLM)
-    assert server.asked[0].headers["User-Agent"].startswith("stanch/")
+    await canary.get(LLM)
+    await canary.close()
+    await kube.close()
+    assert [asked.headers["User-Agent"] for asked in server.asked] == [
+        f"stanch/{__version__} (stanch-0_5f2c)"
+    ] * 2
 
 
 @pytest.mark.parametrize(

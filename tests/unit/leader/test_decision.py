@@ -22,7 +22,12 @@ def test_the_first_process_ever_takes_the_lease_at_once() -> None:
 
 
 def test_a_released_lease_is_taken_at_once() -> None:
-    assert decide(record(""), 100, 100, STANDBY) == Acquire()
+    assert decide(record("", duration=1), 100, 100, STANDBY) == Acquire()
+
+
+def test_a_lease_whose_holder_was_edited_away_still_protects_the_leader_that_has_not_noticed() -> None:
+    assert decide(record(""), 100, 105, STANDBY) == Wait(2)
+    assert decide(record(""), 100, 115, STANDBY) == Acquire()
 
 
 def test_a_standby_waits_until_the_holder_has_been_silent_for_the_whole_lease() -> None:
@@ -53,6 +58,7 @@ def test_a_leader_renews_while_the_deadline_has_not_passed() -> None:
     ("seen", "now", "why"),
     [
         (record("me"), 110, "could not be renewed for 10 s"),
+        (record("me"), 99, "could not be renewed for 10 s"),  # a machine that was set back to a snapshot
         (record("other"), 101, "taken by other"),
         (record(""), 101, "released"),
         (None, 101, "deleted"),
@@ -90,4 +96,4 @@ def test_no_two_processes_ever_lead_at_the_same_moment(
     seen_at = renewal_started + delay
     decision = decide(record("leader"), seen_at, now, STANDBY)
     if now >= seen_at and decision == Acquire():
-        assert leader.expired(now)
+        assert leader.remaining(now) == 0

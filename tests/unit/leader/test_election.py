@@ -228,6 +228,24 @@ async def test_a_standby_gives_the_leader_of_a_deleted_lease_time_to_notice(
     assert boot_clock() - started >= FAST.lease
 
 
+async def test_a_standby_that_could_not_look_for_long_gives_it_no_less_time(
+    server: FakeLeaseServer, candidates: Candidates
+) -> None:
+    server.store({"holderIdentity": "old", "leaseDurationSeconds": 1})
+    clock = Clock()
+    standby = await candidates.enter("new", clock=clock)
+    waiting = asyncio.create_task(standby.acquire())
+    async with asyncio.timeout(PATIENCE):
+        while standby.holder != "old":  # noqa: ASYNC110 - an elector tells nobody what it sees
+            await asyncio.sleep(FAST.retry / 4)
+    server.lease = None
+    clock.jumped = 3600
+    started = boot_clock()
+    async with asyncio.timeout(PATIENCE):
+        await waiting
+    assert boot_clock() - started >= FAST.lease
+
+
 async def test_a_process_that_was_stopped_for_long_wakes_up_unable_to_write(
     server: FakeLeaseServer, candidates: Candidates
 ) -> None:
@@ -298,6 +316,21 @@ async def test_a_release_never_takes_the_lease_from_another(
     await leader.release()
     assert server.lease is not None
     assert server.lease["spec"]["holderIdentity"] == "two"
+
+
+async def test_a_holder_edited_away_ends_the_leader_before_another_leads(
+    server: FakeLeaseServer, candidates: Candidates
+) -> None:
+    leader, standby = await candidates.enter("one"), await candidates.enter("two")
+    await leader.acquire()
+    waiting = asyncio.create_task(standby.acquire())
+    await asyncio.sleep(2 * FAST.retry)
+    server.steal("")
+    assert "taken by nobody" in await ends(leader)
+    assert not standby.leading
+    async with asyncio.timeout(PATIENCE):
+        await waiting
+    assert standby.leading
 
 
 async def test_a_release_that_fails_or_hangs_does_not_hold_up_the_end(
