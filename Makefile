@@ -83,6 +83,18 @@ browser: ## A browser for tests of what reports look like, where apt can install
 	  fi; \
 	fi
 
+CLOCK_PACKAGES := faketime
+
+.PHONY: clocks
+clocks: ## What makes the clocks of one process jump in the long tests, where apt can install it
+	@if ! dpkg-query --show $(CLOCK_PACKAGES) >/dev/null 2>&1; then \
+	  if [[ $$(uname) == Linux && $$(id -u) == 0 ]] && command -v apt-get >/dev/null; then \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(CLOCK_PACKAGES); \
+	  else \
+	    echo "tests of clocks that jump are skipped unless libfaketime is installed" >&2; \
+	  fi; \
+	fi
+
 .PHONY: lock
 lock: $(STAMP) ## Renew requirements.lock and requirements-runtime.lock from pyproject.toml
 	@test -x $(TOOLS)/bin/uv || { $(PYTHON) -m venv $(TOOLS) && $(TOOLS)/bin/python -m pip install --quiet uv; }
@@ -129,7 +141,7 @@ test: lint binaries node signals browser ## Everything but the long tests: lint,
 	@$(BIN)/python -m pytest -m 'not long' -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
 
 .PHONY: test-long
-test-long: binaries node signals ## The exhaustive tests: whole crash matrices, long property and soak runs
+test-long: binaries node signals clocks ## The exhaustive tests: whole crash matrices, long property and soak runs
 	@status=0; $(BIN)/python -m pytest -m long -n $(WORKERS) --dist loadgroup $(PYTEST_ARGS) || status=$$?; \
 	if [[ $$status == 5 ]]; then echo "no test is marked long"; else exit $$status; fi
 

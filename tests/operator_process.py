@@ -93,6 +93,24 @@ class OperatorProcess:
         """SIGTERM: the lease is released."""
         assert self._end(signal.SIGTERM) == 0, f"the operator did not end well\n{self.tail()}"
 
+    def pause(self) -> None:
+        """SIGSTOP: as a machine that is suspended, or out of processor time."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def ends(self, within: float = WITHIN) -> int:
+        """The exit code of an operator that ends by itself."""
+        assert self._process is not None, "it does not run"
+        process, self._process = self._process, None
+        return process.wait(timeout=within)
+
+    @property
+    def identity(self) -> str:
+        """How the Lease, and the user agent in the audit log, name it."""
+        return self._identity
+
     @property
     def running(self) -> bool:
         return self._process is not None and self._process.poll() is None
@@ -119,10 +137,12 @@ class OperatorProcess:
         return "\n".join(text.splitlines()[-_TAIL:])
 
     def _end(self, number: signal.Signals) -> int:
+        self._signal(number)
+        return self.ends()
+
+    def _signal(self, number: signal.Signals) -> None:
         assert self._process is not None, "it does not run"
-        process, self._process = self._process, None
-        process.send_signal(number)
-        return process.wait(timeout=WITHIN)
+        self._process.send_signal(number)
 
     def _ready(self) -> bool:
         assert self.running, f"the operator ended by itself\n{self.tail()}"

@@ -99,6 +99,7 @@ class _Mood:
     counted: Callable[[Request], bool]
     cut: Cut | None = None
     refusing: bool = False
+    swallowing: bool = False
     status: int | None = None  # every request is answered so
     expired_watches: int = 0  # so many watches are answered 410 yet
     changes: list[Request] = field(default_factory=list)
@@ -179,6 +180,7 @@ class Proxy:
         with self._lock:
             self._mood.cut = None
             self._mood.refusing = False
+            self._mood.swallowing = False
             self._mood.status = None
 
     def answer_all(self, status: int) -> None:
@@ -187,6 +189,20 @@ class Proxy:
             self._mood.status = status
             self._mood.refused = 0
         self.hang_up()
+
+    def refuse(self) -> None:
+        """End all connections; until `heal`, every further one ends as soon as something is asked on it."""
+        with self._lock:
+            self._mood.refusing = True
+        self.hang_up()
+
+    def swallow(self) -> None:
+        """Until `heal`, as a network that loses every packet: nothing ends, nothing arrives, either way.
+
+        What was swallowed never arrives.
+        """
+        with self._lock:
+            self._mood.swallowing = True
 
     def slow(self, seconds: float) -> None:
         """From now on every request waits so long before it is passed on; 0: none does."""
@@ -268,6 +284,8 @@ class Proxy:
                     lost = mood.cut.when
                     mood.refusing = True
             refusing = mood.refusing
+        if self._mood.swallowing:
+            await _for_ever()
         if refusing and lost is not When.AFTER:
             return await self._lose(request, told=lost is not None)
         if lost is When.AFTER:
@@ -290,6 +308,8 @@ class Proxy:
         try:
             await asyncio.sleep(self._delay)
             async with self._ask(request, await request.read()) as answer:
+                if self._mood.swallowing:
+                    await _for_ever()
                 if answer.status < HTTPStatus.INTERNAL_SERVER_ERROR:
                     answered()
                 headers = {
@@ -299,6 +319,8 @@ class Proxy:
                 await response.prepare(request)
                 with suppress(ConnectionResetError):  # the client went away
                     async for piece in answer.content.iter_any():
+                        if self._mood.swallowing:
+                            await _for_ever()
                         await response.write(piece)
                     await response.write_eof()
                 return response
@@ -324,6 +346,11 @@ class Proxy:
         return self._upstream.request(
             request.method, f"{self._sandbox.server}{request.raw_path}", headers=headers, data=body or None
         )
+
+
+async def _for_ever() -> None:
+    """Until the client hangs up, which cancels us."""
+    await asyncio.Event().wait()
 
 
 def _expired() -> web.Response:

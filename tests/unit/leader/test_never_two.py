@@ -171,7 +171,7 @@ class Election(RuleBasedStateMachine):
     @precondition(lambda self: self.record is not None and not self.deleted)
     @rule()
     def somebody_deletes_the_lease(self) -> None:
-        """Once. Deleted, taken and deleted again between two looks, it seems to have been away all the time."""
+        """Once: deleted, taken and deleted again between two looks, it seems to have been away throughout."""
         self.deleted = True
         self.version += 1
         self.record = None

@@ -47,6 +47,7 @@ def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
         {"parallelism": 0},
         {"receiver_port": 8443},
         {"log_level": "loud"},
+        {"identity": "one)\r\nX-Remote-User: root"},  # it is part of a header
         {"unknown": 1},
     ],
 )
