@@ -129,6 +129,7 @@ class Elector:
         timings = self._candidate.timings
         while True:
             await asyncio.sleep(timings.retry)
+            self._check()  # who slept for too long does not renew what others may wait for
             try:
                 async with asyncio.timeout(self._attempt_seconds()):
                     await self._renew()
