@@ -233,5 +233,3 @@ async def _claims(kube: Kube, namespace: str, name: str) -> tuple[list[_Claim], 
     if not records and timeline is None:
         raise Rejected("NoEvidence", f"{ref} has no stored evidence; its conditions say why")
     return [_Claim(record.location, record.head, record.items) for record in records], timeline
-
-

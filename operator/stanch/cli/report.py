@@ -84,7 +84,6 @@ async def _report(settings: Settings, incident: AIIncident, form: Form, output: 
     from stanch.reports.recheck import recheck  # noqa: PLC0415
     from stanch.reports.render import render  # noqa: PLC0415
 
-    incident = await _incident(settings, namespace, name)
     made = compose(incident, await recheck(incident, StoreOptions.of(settings)), datetime.now(UTC))
     body = render(made, form)
     _write(body, output)

@@ -152,7 +152,7 @@ class Transport:
 
     async def clock(self, request: Request) -> datetime:
         """What time it is there, in whole seconds, by the answer's Date. Raises StanchError."""
-        _, headers, _ = await self._attempt(await self._client(), request, lambda: None)
+        _, headers, _ = await self._attempt(await self._client(), request, unfenced)
         try:
             return parsedate_to_datetime(headers.get("Date", ""))
         except ValueError as error:
