@@ -192,6 +192,7 @@ class Leadership:
         self._policies = WorkQueue(
             PolicyReconciler(fenced, settings.all_protected_namespaces, news=board.of).reconcile,
             parallelism=POLICIES_AT_ONCE,
+            about="policy",
             on_error=metrics.count_error,
         )
         self._engine = build(
@@ -210,7 +211,7 @@ class Leadership:
             fenced, settings.all_protected_namespaces, self._policy_told_of, settings.drill_seconds
         )
         self._watches = self._make_watches()
-        metrics.watch_queue(self._queue.oldest_age, lambda: elector.leading)
+        metrics.watch_queue(self._queue.oldest_age, self._queue.depth, lambda: elector.leading)
 
     @property
     def watching(self) -> bool:

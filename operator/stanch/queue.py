@@ -104,6 +104,10 @@ class Schedule(Generic[K]):
         running = (now - entry.since for entry in self._running.values())
         return max((0.0, *waiting, *running))
 
+    def depth(self, now: float) -> int:
+        """Keys that are due or running."""
+        return len(self._running) + sum(due <= now for due in self._due.values())
+
     @property
     def running(self) -> int:
         return len(self._running)
@@ -129,7 +133,7 @@ class WorkQueue(Generic[K]):
 
     `work` returns the seconds until it wants to look again, None for "when an event comes". Whatever it
     raises is logged, counted by `on_error(reason)` and retried with backoff, and never stops other keys;
-    only FenceLost ends `run`.
+    only FenceLost ends `run`. Whatever is logged meanwhile has the key, under the name `about`.
     """
 
     def __init__(
@@ -137,10 +141,12 @@ class WorkQueue(Generic[K]):
         work: Callable[[K], Awaitable[float | None]],
         *,
         parallelism: int = 32,
+        about: str = "incident",
         on_error: Callable[[str], None] = _ignore,
     ) -> None:
         self._work = work
         self._parallelism = parallelism
+        self._about = about
         self._on_error = on_error
         self._schedule: Schedule[K] = Schedule()
         self._loop = asyncio.get_running_loop()
@@ -161,6 +167,9 @@ class WorkQueue(Generic[K]):
 
     def oldest_age(self) -> float:
         return self._schedule.oldest_age(self._loop.time())
+
+    def depth(self) -> int:
+        return self._schedule.depth(self._loop.time())
 
     def stop(self) -> None:
         """Take no further work; `run` returns when what is running has finished."""
@@ -194,7 +203,7 @@ class WorkQueue(Generic[K]):
             return
 
     async def _one(self, key: K) -> None:
-        with structlog.contextvars.bound_contextvars(key=str(key)):
+        with structlog.contextvars.bound_contextvars(**{self._about: str(key)}):
             try:
                 after = await self._work(key)
             except FenceLost:

@@ -59,7 +59,7 @@ class Settings(BaseSettings):
     )
 
     # Leadership: durations as in client-go
-    lease_name: str = "stanch"
+    lease_name: str = Field(default="stanch", description="the Lease, in the operator's own namespace")
     lease_seconds: Seconds = Field(default=15.0, description="how long others wait for a silent leader")
     renew_deadline_seconds: Seconds = Field(
         default=10.0, description="a leader that could not renew so long exits"
@@ -152,13 +152,16 @@ class Settings(BaseSettings):
     )
 
     # Servers
-    http_host: str = "0.0.0.0"  # noqa: S104 - probes and Prometheus come from outside the pod
+    http_host: str = Field(
+        default="0.0.0.0",  # noqa: S104 - probes and Prometheus come from outside the pod
+        description="address of probes, metrics and the receiver",
+    )
     http_port: Port = Field(default=8080, description="probes and metrics; 0 picks a free port")
     receiver_port: Port | None = Field(
         default=None, description="HTTPS receiver of audit events and alerts; unset: none"
     )
-    tls_cert_file: Path | None = None
-    tls_key_file: Path | None = None
+    tls_cert_file: Path | None = Field(default=None, description="certificate of the receiver")
+    tls_key_file: Path | None = Field(default=None, description="its key")
     receiver_token_file: Path | None = Field(
         default=None, description="bearer tokens for audit events, one a line"
     )
@@ -223,8 +226,10 @@ class Settings(BaseSettings):
     )
 
     # Logs
-    log_format: Literal["json", "console"] = "json"
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["json", "console"] = Field(default="json", description="form of the log")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="the least that is logged"
+    )
 
     @model_validator(mode="before")
     @classmethod

@@ -1,4 +1,4 @@
-"""`python -m stanch.cli.generate [--check]`: docs/reference/cli.md, which is what `--help` says."""
+"""`python -m stanch.cli.generate [--check]`: the pages of docs/reference that follow from what is run."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typer.main import get_command
 from stanch.api.generate import main, stale
 from stanch.cli import app
 from stanch.cli.ending import MEANING
+from stanch.cli.reference import pages
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,7 +61,7 @@ def _command(command: TyperCommand | TyperGroup, path: str) -> Iterator[str]:
     arguments = [one for one in command.params if isinstance(one, TyperArgument)]
     options = [one for one in command.params if isinstance(one, TyperOption)]
     shown = " ".join([path, *(_placeholder(one) for one in arguments), "[OPTIONS]"])
-    yield f"## {path}\n\n```console\n$ {shown}\n```\n\n{(command.help or '').strip()}\n"
+    yield f"## {path}\n\n```text\n{shown}\n```\n\n{(command.help or '').strip()}\n"
     rows = [(f"`{_placeholder(one)}`", "", _text(one.help)) for one in arguments]
     rows += [(f"`{', '.join(reversed(one.opts))}`", _default(one), _meaning(one, context)) for one in options]
     if rows:
@@ -90,11 +91,11 @@ def _text(text: str | None) -> str:
 
 
 def _files() -> dict[str, str]:
-    return {PAGE: reference()}
+    return {PAGE: reference()} | pages()
 
 
 def drifted(root: Path) -> list[str]:
-    """The page, unless it says what the commands say."""
+    """The pages that say something else than the code."""
     return stale(_files(), root)
 
 

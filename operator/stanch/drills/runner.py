@@ -96,7 +96,8 @@ class Drills:
             ref = ObjectRef(AIINCIDENTS, old.metadata.namespace, old.metadata.name)
             # Of the version that was looked at: who makes a containment of it meanwhile keeps it.
             await self.kube.delete(ref, uid=old.metadata.uid, resource_version=old.metadata.resource_version)
-            log.info("an exercise is kept no longer", incident=str(ref), policy=policy.metadata.name)
+            key = f"{ref.namespace}/{ref.name}"
+            log.info("an exercise is kept no longer", incident=key, policy=policy.metadata.name)
         now = self.clock()
         due = [
             one
@@ -117,17 +118,18 @@ class Drills:
             self._given_up.add(name)
             log.warning("a drill is left out: the policy selects no workload that it means", **who)
             return
+        key = f"{target.namespace}/{name}"
         try:
             await self.kube.create(AIINCIDENTS, target.namespace, incident_of(policy, due, target))
         except Conflict as error:
             if not error.already_exists:
                 raise
             self._given_up.add(name)
-            log.warning("a drill is left out: its incident is there already", incident=name, **who)
+            log.warning("a drill is left out: its incident is there already", incident=key, **who)
             return
         except Rejected as error:
             self._given_up.add(name)
             log.warning("a drill is left out", reason=error.reason, message=error.message, **who)
             return
-        log.info("a drill is made", incident=f"{target.namespace}/{name}", **who)
+        log.info("a drill is made", incident=key, **who)
         self.tell_policy(ref_of(policy.kind, policy.metadata.namespace, policy.metadata.name))

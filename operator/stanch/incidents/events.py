@@ -39,6 +39,9 @@ class Note:
     type: Literal["Normal", "Warning"]
     reason: str
     message: str
+    step: str | None = None
+    """The journal entry that it is about, if it is about one."""
+    target: str | None = None
 
 
 def notes(old: AIIncidentStatus, new: AIIncidentStatus) -> list[Note]:
@@ -56,6 +59,8 @@ def notes(old: AIIncidentStatus, new: AIIncidentStatus) -> list[Note]:
                     "Warning" if bad else "Normal",
                     f"Step{step.state}",
                     f"{step.action} of {step.target.kind} {step.target.name}: {step.message}",
+                    step.id,
+                    f"{step.target.kind}/{step.target.name}",
                 )
             )
     if new.contested and new.contested != old.contested:

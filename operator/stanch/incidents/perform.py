@@ -6,6 +6,8 @@ import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import structlog
+
 from stanch.actions.objects import Obj
 from stanch.api.v1alpha1.incident import FINALIZER, AIIncident
 from stanch.errors import Conflict, Forbidden, Rejected, Retry, StanchError
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
     from stanch.actions.protocol import Observation, Tools
     from stanch.holds.keeper import HoldKeeper
     from stanch.kube.client import Json, Kube
+
+log = structlog.get_logger(__name__)
 
 _ASK_AGAIN_SECONDS = 1.0
 
@@ -155,16 +159,21 @@ class Performer:
         body = await self.kube.json_patch(
             act.obj.ref, act.ops, resource_version=act.obj.meta.resource_version
         )
+        log.info(
+            "changed", object=str(act.obj.ref), fields=sorted({op["path"] for op in act.ops})
+        )  # no values
         self._see(lambda seen: _with(seen, Obj(act.obj.resource, body)))
 
     async def _create(self, act: Create) -> None:
         body = await self.kube.create(act.ref.resource, act.ref.namespace, act.manifest)
         made = Obj(act.ref.resource, body)
+        log.info("created", object=str(act.ref))
         self._see(lambda seen: replace(seen, related=(*seen.related, made)))
 
     async def _delete(self, act: Delete) -> None:
         meta = act.obj.meta
         await self.kube.delete(act.obj.ref, uid=meta.uid, resource_version=meta.resource_version)
+        log.info("deleted", object=str(act.obj.ref))
         self._see(lambda seen: _without(seen, act.obj))
 
     def _see(self, change: Callable[[Observation], Observation]) -> None:
@@ -186,6 +195,7 @@ class Performer:
             ),
             return_exceptions=True,
         )
+        log.info("pods told to end", pods=[pod.name for pod in act.doomed])
         self.moved = True
         failures = [answer for answer in answers if isinstance(answer, BaseException)]
         for failure in failures:

@@ -29,6 +29,7 @@ from stanch.incidents.hints import Hints
 from stanch.incidents.perform import Performer
 from stanch.incidents.ways import Way, alone, looked_at, way_of
 from stanch.kube.resources import AIINCIDENTS, EVENTS, NETWORKPOLICIES, ObjectRef, Resource
+from stanch.kube.transport import calls_so_far
 from stanch.policies.reconcile import concerned
 from stanch.queue import Key
 from stanch.sinks.worker import Worker
@@ -133,9 +134,10 @@ class Reconciler:
                 self.tools.measurer.forget(key)
                 self.outbox.forget(key)
                 self.metrics.duties.forget(key.namespace, key.name)
+                self.metrics.incidents.forget(key.namespace, key.name)
                 return None
             incident = AIIncident.parse(body)
-            self.outbox.offer(incident)
+            self._tell(incident)
             rests = self._rests(key, incident)
             if rests is not None:
                 return await self._at_rest(key, body, incident, self._with_duties(incident, rests))
@@ -172,8 +174,14 @@ class Reconciler:
                 return await self._at_rest(key, body, incident, Decision(look_again=look_again))
             if done:
                 return look_again
-        log.warning("still moving", key=str(key), passes=_MOST_PASSES)
+        log.warning("still moving", passes=_MOST_PASSES)
         return 1.0
+
+    def _tell(self, incident: AIIncident) -> None:
+        """Of an incident as it is stored. What this piece of work logs from here on has its target."""
+        structlog.contextvars.bind_contextvars(target=incident.status.target)
+        self.outbox.offer(incident)
+        self.metrics.incidents.note(incident.metadata.namespace, incident.metadata.name, incident.status)
 
     def _rests(self, key: Key, incident: AIIncident) -> Decision | None:
         """When to look again at one for which nothing is to be decided now; None when something is."""
@@ -193,7 +201,6 @@ class Reconciler:
             except StanchError as error:
                 log.warning(
                     "the report is not stored yet",
-                    incident=str(key),
                     reason=error.reason,
                     message=error.message,
                 )
@@ -205,7 +212,7 @@ class Reconciler:
             stored = await self._store(key, body, Facts(incident), status, events)
         except (Conflict, NotFound):
             return _READ_ANEW_SECONDS
-        self.outbox.offer(AIIncident.parse(stored))
+        self._tell(AIIncident.parse(stored))
         await self._publish(key, events)
         return look_again
 
@@ -240,7 +247,7 @@ class Reconciler:
                 facts = replace(
                     facts, incident=AIIncident.parse(body), contests=(), signals=(), errands={}, readings={}
                 )
-                self.outbox.offer(facts.incident)
+                self._tell(facts.incident)
                 self.hints.brought(key, {})
             if not decision.acts:
                 return not decision.again, decision.look_again
@@ -310,7 +317,8 @@ class Reconciler:
             self.tell_policy(policy)
         version = str(stored["metadata"]["resourceVersion"])
         for note in notes(old, status):
-            log.info(note.reason, incident=str(key), message=note.message)
+            about = {"step": note.step, "target": note.target} if note.step else {}
+            log.info(note.reason, message=note.message, **about)
             events.append(event(facts.incident, note, version, self.clock()))
         return stored
 
@@ -338,6 +346,8 @@ class Reconciler:
         first = old.timestamps is None or old.timestamps.contained is None
         if times and times.contained and times.detected and first:
             self.metrics.detection_to_contained.observe((times.contained - times.detected).total_seconds())
+            if times.begun and self.hints.first_seen(key, self.clock()) <= times.begun:  # all of them by us
+                self.metrics.api_calls_per_incident.observe(calls_so_far())
         if new.release is not None:
             return  # what is effective once more says nothing of how long containing takes
         effective = {step.id for step in old.steps if step.effective_at}

@@ -138,7 +138,7 @@ class Worker:
 
     async def _drive(self, course: _Course, name: str) -> None:
         """Until this receiver has been told everything that stands in the stored timeline."""
-        with structlog.contextvars.bound_contextvars(key=str(course.key), sink=name):
+        with structlog.contextvars.bound_contextvars(incident=str(course.key), sink=name):
             while True:
                 sink = self._receivers.of(course.incident).get(name)
                 if sink is None:

@@ -42,6 +42,18 @@ def test_an_event_during_the_work_causes_exactly_one_more() -> None:
     assert schedule.take(1000) is None
 
 
+def test_what_is_due_or_running_is_counted_and_what_waits_for_its_time_is_not() -> None:
+    schedule = Schedule[Key]()
+    schedule.add(A, 0)
+    schedule.add(B, 0)
+    assert schedule.depth(0) == 2
+    assert schedule.take(0) == A
+    assert schedule.depth(0) == 2
+    schedule.succeeded(A, 1, after=60)
+    assert schedule.depth(1) == 1
+    assert schedule.depth(61) == 2
+
+
 def test_an_event_is_not_delayed_by_a_timer() -> None:
     schedule = Schedule[Key]()
     schedule.add(A, 0)

@@ -58,7 +58,7 @@ async def test_readiness_says_as_what() -> None:
 
 async def test_metrics_can_be_scraped() -> None:
     metrics = Metrics()
-    metrics.watch_queue(lambda: 4.5, lambda: True)
+    metrics.watch_queue(lambda: 4.5, lambda: 3, lambda: True)
     metrics.count_error("Forbidden")
     async with serving(probes(Health(lambda: None), metrics)) as client:
         answer = await client.get("/metrics")
@@ -66,6 +66,7 @@ async def test_metrics_can_be_scraped() -> None:
     assert answer.headers["Content-Type"].startswith("text/plain")
     assert "stanch_leader 1.0" in text
     assert "stanch_queue_oldest_seconds 4.5" in text
+    assert "stanch_queue_depth 3.0" in text
     assert 'stanch_reconcile_errors_total{reason="Forbidden"} 1.0' in text
     for name in (
         "stanch_detection_to_contained_seconds",

@@ -202,7 +202,13 @@ class SignalIntake:
             raise refused(error.reason, error.message) from error
         case.reader.opened(case.namespace)
         self._note(key, case.signal)
-        log.info("incident opened", incident=str(key), signal=signal_name(case.signal), trigger=by.ref.name)
+        log.info(
+            "incident opened",
+            incident=str(key),
+            target=str(workload),
+            signal=signal_name(case.signal),
+            trigger=by.ref.name,
+        )
         grave = f"{by.trigger.severity}, {by.trigger.category}"
         return Taken(case.signal, Outcome.CREATED, "IncidentCreated", f"{workload} ({grave})", key)
 
