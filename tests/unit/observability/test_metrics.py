@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from stanch.api.v1alpha1.status import AIIncidentStatus, Condition, DeliveryStatus, Phase, TimelineEntry
-from stanch.cli import reference
 from stanch.observability.metrics import Metrics
 from stanch.settings import Settings
 
@@ -40,15 +38,6 @@ def test_every_metric_is_described_and_nothing_else_is() -> None:
         if not family.name.startswith("process_")
     }
     assert {family.name for family in metrics.families} == made
-
-
-def test_the_references_are_what_the_code_says(tmp_path: Path) -> None:
-    assert reference.main(["--check", "--root", str(ROOT)]) == 0
-    shutil.copytree(ROOT / "docs" / "reference", tmp_path / "docs" / "reference")
-    (tmp_path / "docs" / "reference" / "metrics.md").write_text("something else")
-    assert reference.main(["--check", "--root", str(tmp_path)]) == 1
-    assert reference.main(["--root", str(tmp_path)]) == 0
-    assert reference.main(["--check", "--root", str(tmp_path)]) == 0
 
 
 @pytest.mark.parametrize("name", Settings.model_fields)
