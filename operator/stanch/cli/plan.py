@@ -39,7 +39,7 @@ Json = dict[str, Any]
 PLAN = Command("plan", "no plan is known", refused=Exit.NO)
 RELEASE = Command("plan release", "nothing is known of a release")
 
-app = typer.Typer(help="What would be done, before it is asked for.")
+app = typer.Typer()
 
 
 @app.callback(invoke_without_command=True)

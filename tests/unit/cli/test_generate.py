@@ -14,16 +14,8 @@ if TYPE_CHECKING:
 
 def test_every_command_is_there_with_its_flags_and_how_it_ends() -> None:
     page = generate.reference()
-    for command in (
-        "status",
-        "plan",
-        "plan release",
-        "contain",
-        "approve",
-        "release",
-        "close",
-        "evidence verify",
-    ):
+    asked = ("status", "plan", "plan release", "contain", "approve", "release", "close", "evidence verify")
+    for command in asked:
         section = page.partition(f"## stanch {command}\n")[2].partition("\n## ")[0]
         assert "Ends with 0 " in section, command
         assert "`-n, --namespace`" in section
