@@ -145,6 +145,10 @@ test-long: binaries node signals clocks ## The exhaustive tests: whole crash mat
 	@status=0; $(BIN)/python -m pytest -m long -n $(WORKERS) --dist loadgroup $(PYTEST_ARGS) || status=$$?; \
 	if [[ $$status == 5 ]]; then echo "no test is marked long"; else exit $$status; fi
 
+.PHONY: docs
+docs: $(STAMP) ## The documentation as a site, in dist/site
+	@$(BIN)/mkdocs build --quiet --site-dir dist/site
+
 .PHONY: bench
 bench: binaries ## What containment costs, beside the same calls by a bare client: docs/bench.md
 	@$(BIN)/python -m bench

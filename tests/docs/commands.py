@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 _BLOCK = re.compile(r"^(?P<indent> *)```console\n(?P<body>.*?)^ *```$", re.DOTALL | re.MULTILINE)
 _PROMPT = "$ "
+_DENIED = "Error from server (Forbidden)"
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,8 @@ class Command:
     page: str
     line: int
     text: str
+    denied: bool = False
+    """Whether the page shows that the API server denies it."""
 
     def __str__(self) -> str:
         return f"{self.page}:{self.line}: {self.text}"
@@ -37,11 +40,11 @@ def commands(page: Path) -> list[Command]:
     for block in _BLOCK.finditer(text):
         first = text.count("\n", 0, block.start("body")) + 1
         lines = [line.removeprefix(block["indent"]) for line in block["body"].splitlines()]
-        found += [Command(name, first + at, said) for at, said in _said(lines)]
+        found += [Command(name, first + at, said, denied=denied) for at, said, denied in _said(lines)]
     return found
 
 
-def _said(lines: Sequence[str]) -> Iterator[tuple[int, str]]:
+def _said(lines: Sequence[str]) -> Iterator[tuple[int, str, bool]]:
     """Each command with the lines that it goes on in: an open quote, a here-document."""
     for at, line in enumerate(lines):
         if not line.startswith(_PROMPT):
@@ -49,7 +52,8 @@ def _said(lines: Sequence[str]) -> Iterator[tuple[int, str]]:
         end = at + 1
         while not _whole("\n".join(lines[at:end]).removeprefix(_PROMPT)) and end < len(lines):
             end += 1
-        yield at, "\n".join(lines[at:end]).removeprefix(_PROMPT)
+        denied = end < len(lines) and lines[end].startswith(_DENIED)
+        yield at, "\n".join(lines[at:end]).removeprefix(_PROMPT), denied
 
 
 def _whole(text: str) -> bool:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.alerting import Receiver
 from tests.cluster import kubectl_of
 from tests.docs.commands import ROOT, Command, commands, pages
 from tests.operator_process import Space, eventually, install, running, workload
@@ -26,6 +27,7 @@ NOT_RUN = {
     "make ": "is what runs this test, or would run it again",
     "docker ": "there is no container engine in the tests",
     "kind ": "there is no container engine in the tests",
+    "kubectl -n stanch-system port-forward ": "KWOK runs no pods: the test's own operator is asked",
     "(cd manifests/operator && kustomize ": "edits the checkout",
 }
 ENDLESS = ("stanch run ", "-w")
@@ -42,6 +44,7 @@ class Reader:
     sandbox: Sandbox
     chat: Space
     home: Path
+    receiver: Receiver
     stands_for: dict[str, Callable[[], str]] = field(default_factory=dict)
     """What a page has as an example, and what it is here, by the time that it is typed."""
 
@@ -64,6 +67,11 @@ class Reader:
             )
         except subprocess.TimeoutExpired:
             assert endless, f"{command} does not end"
+            return
+        if command.denied:
+            assert "held by AIIncident" in said.stderr, (
+                f"{command}\nwas not denied:\n{said.stderr}{said.stdout}"
+            )
             return
         assert said.returncode == 0, f"{command}\nended with {said.returncode}:\n{said.stderr}{said.stdout}"
 
@@ -182,6 +190,17 @@ def at_home(reader: Reader) -> None:
     reader.chat.kubectl("apply", "-f", str(ROOT / "manifests" / "samples" / "llm-chat.yaml"), check=True)
 
 
+def first_time(reader: Reader) -> None:
+    """The test's operator has a certificate and a token of its own."""
+    receiver = reader.receiver
+    reader.stands_for |= {
+        "--cacert tls.crt": lambda: f"--cacert {receiver.endpoint.ca_file}",
+        "cat demo.tokens": lambda: f"cat {receiver.token}",
+        "https://localhost:8443/alerts": lambda: receiver.route.url,
+        "kubectl create namespace stanch-system": lambda: "kubectl get namespace stanch-system",
+    }
+
+
 def nothing(_: Reader) -> None:
     pass
 
@@ -201,29 +220,39 @@ SCENES: dict[str, Callable[[Reader], None]] = {
     "docs/how-to/triggers.md": with_prometheus_operator,
     "docs/how-to/verification.md": proven,
     "README.md": at_home,
+    "docs/how-to/high-availability.md": nothing,
+    "docs/troubleshooting.md": contained,
+    "docs/tutorial.md": first_time,
     "docs/operations.md": nothing,  # the last one: it ends with nothing installed
 }
 """What a page takes for granted, in the order in which they are read."""
 
 
+@dataclass(frozen=True)
+class Installed:
+    sandbox: Sandbox
+    operator: OperatorProcess
+    receiver: Receiver
+    home: Path
+
+
 @pytest.fixture(scope="module")
-def installed(
-    own_sandbox: OwnSandbox, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Sandbox, OperatorProcess, Path]]:
+def installed(own_sandbox: OwnSandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installed]:
     directory = tmp_path_factory.mktemp("reader")
     sandbox = own_sandbox()
     kubectl = kubectl_of(sandbox, directory)
     install(kubectl)
     (directory / "evidence").mkdir()
     environment = {"STANCH_EVIDENCE_URL": f"file://{directory / 'evidence'}"}
-    with running(sandbox, directory / "operator.log", environment) as process:
-        yield sandbox, process, directory
+    receiver = Receiver.reserve(directory / "receiver")
+    with running(sandbox, directory / "operator.log", environment, **receiver.flags) as process:
+        yield Installed(sandbox, process, receiver, directory)
 
 
 @pytest.fixture
-def reader(installed: tuple[Sandbox, OperatorProcess, Path], tmp_path: Path) -> Iterator[Reader]:
-    sandbox, operator, directory = installed
-    kubectl = kubectl_of(sandbox, directory)
+def reader(installed: Installed, tmp_path: Path) -> Iterator[Reader]:
+    sandbox = installed.sandbox
+    kubectl = kubectl_of(sandbox, installed.home)
     programs = tmp_path / "bin"
     programs.mkdir()
     (programs / "kubectl").symlink_to(sandbox.kubectl)
@@ -237,8 +266,8 @@ def reader(installed: tuple[Sandbox, OperatorProcess, Path], tmp_path: Path) -> 
     for name in ("llm-chat", "embedder"):
         chat.create(workload("Deployment", name, 3))
         chat.running("Deployment", name, 3)
-    yield Reader(sandbox, chat, tmp_path)
-    print(operator.tail())  # noqa: T201 - captured by pytest
+    yield Reader(sandbox, chat, tmp_path, installed.receiver)
+    print(installed.operator.tail())  # noqa: T201 - captured by pytest
     for namespace in ("chat", "demo"):
         kubectl("delete", "aii", "--all", "-n", namespace, "--timeout=60s")
         kubectl("delete", "namespace", namespace, "--ignore-not-found", "--timeout=60s")
