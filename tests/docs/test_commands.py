@@ -106,7 +106,7 @@ def contained(reader: Reader) -> None:
 
 
 def proven(reader: Reader) -> None:
-    healthy = {"checks": [{"name": "healthy", "healthy": {}}], "initialDelay": "1s", "interval": "1s"}
+    healthy = {"checks": [{"name": "healthy", "healthy": {}}], "initialDelay": "2m"}
     reader.policy("chat-guard", verification=healthy)
     reader.chat.contain("toxic-output", "Deployment/llm-chat", policyRef={"name": "chat-guard"})
 
