@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from sandbox import binaries
+from sandbox import binaries, helm
 from sandbox.audit import AuditEndpoint
 from sandbox.cluster import Sandbox
 from sandbox.errors import SandboxError
@@ -64,6 +64,7 @@ def show_binaries() -> int:
     programs = binaries.find()
     for part, path in programs.paths.items():
         print(f"{part:24} {path}\n{'':24} {programs.origins[part]}")
+    print(f"{helm.HELM:24} {helm.find()}")
     return 0
 
 
