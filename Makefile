@@ -120,9 +120,10 @@ down: $(STAMP) ## End what `make up` started
 ##@ Develop
 
 .PHONY: generate
-generate: $(STAMP) ## Write crds/ and docs/reference/ from the types and the commands
+generate: $(STAMP) ## Write crds/ and docs/reference/ from the types and commands, and the chart's files from those
 	@$(BIN)/python -m stanch.api.generate
 	@$(BIN)/python -m stanch.cli.generate
+	@$(BIN)/python -m charts.generate
 
 .PHONY: lint
 lint: $(STAMP) ## ruff, mypy --strict, import-linter, and nothing generated is out of date
@@ -132,6 +133,7 @@ lint: $(STAMP) ## ruff, mypy --strict, import-linter, and nothing generated is o
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/python -m stanch.api.generate --check
 	@$(BIN)/python -m stanch.cli.generate --check
+	@$(BIN)/python -m charts.generate --check
 
 # Each worker has a control plane of its own. Tests wait more than they work.
 WORKERS ?= 3

@@ -1,0 +1,50 @@
+{{- define "stanch.labels" -}}
+app.kubernetes.io/name: stanch
+app.kubernetes.io/part-of: stanch
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+{{- end }}
+
+{{- define "stanch.image" -}}
+{{- with .Values.image }}{{ .repository }}{{ if .digest }}@{{ .digest }}{{ else }}:{{ .tag | default $.Chart.AppVersion }}{{ end }}{{ end }}
+{{- end }}
+
+{{/* A file without values; the namespace that it names is the release's. Call with (list $ "admission.yaml"). */}}
+{{- define "stanch.file" -}}
+{{- $root := index . 0 }}
+{{- $root.Files.Get (printf "files/%s" (index . 1)) | replace "stanch-system" $root.Release.Namespace }}
+{{- end }}
+
+{{/* The claim that evidence is written to. */}}
+{{- define "stanch.evidence.claim" -}}
+{{- .Values.evidence.persistence.existingClaim | default "stanch-evidence" }}
+{{- end }}
+
+{{/* Environment variables that values other than operator.settings decide. */}}
+{{- define "stanch.env" -}}
+{{- if .Values.receiver.enabled }}
+- {name: STANCH_RECEIVER_PORT, value: "8443"}
+- {name: STANCH_TLS_CERT_FILE, value: /etc/stanch/tls/tls.crt}
+- {name: STANCH_TLS_KEY_FILE, value: /etc/stanch/tls/tls.key}
+- {name: STANCH_SIGNAL_CREDENTIALS_FILE, value: /etc/stanch/signals/credentials.yaml}
+{{- end }}
+{{- with .Values.evidence }}
+{{- if .url }}
+- {name: STANCH_EVIDENCE_URL, value: {{ .url | quote }}}
+{{- end }}
+{{- if .endpoint }}
+- {name: STANCH_EVIDENCE_ENDPOINT, value: {{ .endpoint | quote }}}
+{{- end }}
+{{- if .region }}
+- {name: STANCH_EVIDENCE_REGION, value: {{ .region | quote }}}
+{{- end }}
+{{- if .credentialsSecret }}
+- {name: STANCH_EVIDENCE_CREDENTIALS_DIR, value: /etc/stanch/evidence}
+{{- end }}
+{{- end }}
+{{- range $name, $value := .Values.operator.settings }}
+- {name: {{ $name }}, value: {{ $value | toString | quote }}}
+{{- end }}
+{{- with .Values.operator.env }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}

@@ -1,0 +1,149 @@
+"""What values mean, and which are refused before anything is installed."""
+
+from __future__ import annotations
+
+import base64
+import json
+
+import pytest
+import yaml
+
+from tests.charts.chart import CHART, Json, refused, rendered, run
+
+
+def pod(*values: str) -> Json:
+    spec: Json = rendered(*values)["Deployment/stanch"]["spec"]["template"]["spec"]
+    return spec
+
+
+def env(*values: str) -> dict[str, str]:
+    return {each["name"]: each.get("value", "") for each in pod(*values)["containers"][0]["env"]}
+
+
+def test_lint_has_nothing_to_say() -> None:
+    code, said = run("lint", "--strict", str(CHART))
+    assert code == 0, said
+    assert "[WARNING]" not in said
+
+
+def test_every_value_has_a_place_in_the_schema() -> None:
+    """Otherwise a default would be refused as soon as somebody writes it down."""
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+
+    def unknown(value: Json, part: Json, path: str) -> list[str]:
+        if "$ref" in part:
+            part = schema["definitions"][part["$ref"].rsplit("/", 1)[1]]
+        if part.get("additionalProperties") is not False:
+            return []
+        known = part.get("properties", {})
+        return [f"{path}.{key}" for key in value if key not in known] + [
+            each
+            for key, child in value.items()
+            if key in known and isinstance(child, dict)
+            for each in unknown(child, known[key], f"{path}.{key}")
+        ]
+
+    assert unknown(values, schema, "") == []
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        ("operator.replica=3", "additional properties 'replica' not allowed"),
+        ("operator.replicas=-1", "/operator/replicas"),
+        ("evidence.url=ftp://x", "/evidence/url"),
+        ("image.digest=sha256:12", "/image/digest"),
+        ("image.pullPolicy=Sometimes", "/image/pullPolicy"),
+        ("operator.settings.PROMETHEUS_URL=http://x", "/operator/settings"),
+        ("receiver.tls.source=letsencrypt", "/receiver/tls/source"),
+        ("podDisruptionBudget.maxUnavailable=0", "/podDisruptionBudget/maxUnavailable"),
+    ],
+)
+def test_a_bad_value_is_refused_by_its_path(value: str, says: str) -> None:
+    assert says in refused(value)
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        (["receiver.enabled=true", "receiver.tls.source=certManager"], "receiver.tls.issuerRef.name"),
+        (["evidence.persistence.enabled=true"], "set evidence.url to file:///"),
+    ],
+)
+def test_values_that_do_not_go_together_say_what_is_missing(values: list[str], says: str) -> None:
+    assert says in refused(*values)
+
+
+def test_a_server_that_is_too_old_is_refused() -> None:
+    assert "kubeVersion: >=1.30.0-0" in refused(kubernetes="1.29.3")
+
+
+def test_another_namespace_is_what_admission_exempts_and_nothing_names_the_usual_one() -> None:
+    objects = rendered("rights.verificationJobs=true", "admission.stamps=true", namespace="safety")
+    assert "stanch-system" not in json.dumps(objects)
+    for policy in ("stanch-hold", "stanch-hold-guard", "stanch-holding-label", "stanch-incident-authz"):
+        conditions = objects[f"ValidatingAdmissionPolicy/{policy}"]["spec"]["matchConditions"]
+        (exempt,) = (each["expression"] for each in conditions if each["name"] == "not-the-operator")
+        assert exempt == "request.userInfo.username != 'system:serviceaccount:safety:stanch'"
+
+
+def test_what_would_take_incidents_or_evidence_with_it_is_kept() -> None:
+    objects = rendered("evidence.url=file:///var/lib/stanch/evidence", "evidence.persistence.enabled=true")
+    kept = {
+        name
+        for name, each in objects.items()
+        if each["metadata"].get("annotations", {}).get("helm.sh/resource-policy") == "keep"
+    }
+    definitions = {name for name in objects if name.startswith("CustomResourceDefinition/")}
+    assert len(definitions) == 4
+    assert kept == definitions | {"Deployment/stanch-canary", "PersistentVolumeClaim/stanch-evidence"}
+
+
+def test_definitions_may_be_somebody_elses() -> None:
+    assert not [name for name in rendered("crds.enabled=false") if name.startswith("CustomResource")]
+
+
+def test_a_digest_is_what_runs() -> None:
+    digest = f"sha256:{'ab' * 32}"
+    repository = "image.repository=registry.example.test/stanch"
+    image = pod(repository, f"image.digest={digest}", "image.tag=v9")["containers"][0]["image"]
+    assert image == f"registry.example.test/stanch@{digest}"
+
+
+def test_settings_and_the_evidence_store_reach_the_operator() -> None:
+    given = env("operator.settings.STANCH_PARALLELISM=8", "evidence.url=s3://bucket/stanch")
+    assert given["STANCH_PARALLELISM"] == "8"
+    assert given["STANCH_EVIDENCE_URL"] == "s3://bucket/stanch"
+
+
+def test_the_identity_of_a_cloud_is_an_annotation_of_the_operators_account_alone() -> None:
+    objects = rendered(r"serviceAccount.annotations.eks\.amazonaws\.com/role-arn=arn:aws:iam::1:role/stanch")
+    assert objects["ServiceAccount/stanch"]["metadata"]["annotations"] == {
+        "eks.amazonaws.com/role-arn": "arn:aws:iam::1:role/stanch"
+    }
+    assert "annotations" not in objects["ServiceAccount/stanch-canary"]["metadata"]
+
+
+def test_a_certificate_of_the_charts_own_names_the_service() -> None:
+    secret = rendered("receiver.enabled=true", "receiver.tls.source=selfSigned")["Secret/stanch-receiver-tls"]
+    assert secret["type"] == "kubernetes.io/tls"
+    assert b"BEGIN CERTIFICATE" in base64.b64decode(secret["data"]["ca.crt"])
+
+
+def test_cert_manager_makes_the_secret_that_is_mounted() -> None:
+    values = "receiver.enabled=true", "receiver.tls.source=certManager", "receiver.tls.issuerRef.name=ca"
+    objects = rendered(*values)
+    certificate = objects["Certificate/stanch-receiver"]["spec"]
+    assert certificate["dnsNames"][0] == "stanch.stanch-system.svc"
+    mounted = [each["secret"]["secretName"] for each in pod(*values)["volumes"]]
+    assert certificate["secretName"] in mounted
+
+
+def test_network_policy_opens_the_ports_that_are_served() -> None:
+    def ports(*values: str) -> list[str]:
+        policy = rendered("networkPolicy.enabled=true", *values)["NetworkPolicy/stanch"]
+        return [rule["ports"][0]["port"] for rule in policy["spec"]["ingress"]]
+
+    assert ports() == ["http"]
+    assert ports("receiver.enabled=true") == ["http", "alerts"]
