@@ -184,3 +184,48 @@ def test_a_script_reads_json_alone_and_the_exit_code(workspace: Space, llm: None
     assert wrong.returncode == 1
     assert yaml.safe_load(wrong.stdout)["status"]["phase"] == "Rejected"
     assert sre("release", name, "--skip-verification", "--watch").returncode == 0
+
+
+def proven_by(check: Any) -> Any:
+    times = {"initialDelay": "100ms", "interval": "500ms", "timeout": "30s"}
+    limits = {"consecutiveSuccesses": 2, "failureLimit": 2, "inconclusiveLimit": 2}
+    return {
+        "apiVersion": "stanch.dev/v1alpha1",
+        "kind": "ContainmentPolicy",
+        "metadata": {"name": "chat"},
+        "spec": {
+            "selector": {},
+            "steps": [{"scaleToZero": {}}],
+            "verification": {"checks": [{"name": "well"} | check]} | times | limits,
+        },
+    }
+
+
+def test_a_release_is_followed_stage_by_stage_tried_again_and_forced(
+    workspace: Space, llm: None, sre: Plugin
+) -> None:
+    """No server listens in KWOK's pods: what asks them finds nobody, whatever the kubelet says."""
+    nobody = {"http": {"port": 1, "timeout": "1s"}}
+    workspace.create(proven_by(nobody))
+    stopped = data(sre("contain", "deploy/llm-chat", "--policy", "chat", "--wait", "-o", "json"))
+    name = stopped["metadata"]["name"]
+    for attempt in (1, 2):
+        failed = sre("release", name, "--watch", "--timeout", "90")
+        assert failed.returncode == 1, failed.stderr + failed.stdout
+        assert "ReleaseProbation" in failed.stdout
+        assert "Not given back, contained again" in failed.stdout
+        assert f"try again: kubectl stanch release -n {workspace.name} {name}" in failed.stdout
+        assert workspace.status(name)["release"]["attempt"] == attempt
+        assert replicas(workspace) == 0
+    forced = sre("release", name, "--skip-verification", "--watch", "--timeout", "60")
+    assert forced.returncode == 0, forced.stderr + forced.stdout
+    assert "Released." in forced.stdout
+    assert replicas(workspace) == 2
+
+    workspace("delete", "cpol", "chat")
+    workspace.create(proven_by({"healthy": {}}))
+    stopped = data(sre("contain", "deploy/llm-chat", "--policy", "chat", "--wait", "-o", "json"))
+    proven = sre("release", stopped["metadata"]["name"], "--watch", "--timeout", "90")
+    assert proven.returncode == 0, proven.stderr + proven.stdout
+    for told in ("ReleaseProbation", "ReleaseFull", "checks  well ✓", "Recovered."):
+        assert told in proven.stdout

@@ -75,6 +75,16 @@ def failed_release(incident: AIIncident) -> bool:
     )
 
 
+def _given_up(incident: AIIncident) -> bool:
+    """Whether the release that is asked for now has failed: each generation of the spec asks anew."""
+    release = incident.status.release
+    return (
+        failed_release(incident)
+        and release is not None
+        and release.generation == incident.metadata.generation
+    )
+
+
 def held(incident: AIIncident) -> str:
     """`True`, `False` or `Unknown`, as the condition says; empty before it says anything."""
     condition = conditions.find(incident.status.conditions, conditions.HELD)
@@ -88,8 +98,8 @@ def at_rest(incident: AIIncident) -> bool:
         return False
     if status.phase in ENDED:
         return meta.deletion_timestamp is None
-    if is_asked_back(incident):
-        return failed_release(incident)
+    if is_asked_back(incident) and not _given_up(incident):
+        return False
     if status.phase is Phase.DETECTED:
         return is_rehearsal(incident) and status.plan is not None
     return status.phase not in {Phase.CONTAINING, Phase.RELEASING} and not _hold_pending(incident)

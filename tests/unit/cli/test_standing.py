@@ -27,6 +27,7 @@ FAILED = {
         "since": "2026-01-02T03:14:00Z",
     }
 }
+EARLIER = {"release": FAILED["release"] | {"generation": 0}}
 PLAN = {"plan": {"hash": "5be1", "source": "built-in default"}}
 DRY = {"spec": {"mode": "DryRun"}}
 
@@ -42,6 +43,8 @@ CASES: list[tuple[str | None, Json, str, bool, Exit]] = [
     ("Contained", {"conditions": [NOT_HELD]}, "hold", True, Exit.NO),
     ("Contained", {"conditions": [HELD]} | RELEASED, "release", False, Exit.WAITS),
     ("Contained", {"conditions": [HELD]} | RELEASED | FAILED, "cause", True, Exit.YES),
+    ("Contained", {"conditions": [HELD]} | RELEASED | EARLIER, "cause", False, Exit.WAITS),
+    ("Containing", {"conditions": [HELD]} | RELEASED | FAILED, "wait", False, Exit.WAITS),
     ("PartiallyContained", {"conditions": [HELD]}, "steps", True, Exit.NO),
     ("ContainmentFailed", {"conditions": [HELD]}, "steps", True, Exit.NO),
     ("Releasing", RELEASED, "wait", False, Exit.WAITS),
