@@ -13,7 +13,7 @@ from stanch.api.v1alpha1.evidence import EvidenceRecord
 from stanch.api.v1alpha1.meta import ObjectMeta
 from stanch.api.v1alpha1.status import DeliveryStatus
 from stanch.cli.ending import Exit
-from stanch.cli.screen import cell, plain, show, table
+from stanch.cli.screen import cell, plain, progress, show, table
 from stanch.cli.session import (
     Command,
     Context,
@@ -157,9 +157,10 @@ async def _verify(claims: list[_Claim], settings: Settings) -> Exit:
     options = StoreOptions.of(settings)
     altered = False
     for claim in claims:
-        verdict = await verify(
-            Collection(open_store(claim.location, options), ""), claim.head, items=claim.items
-        )
+        with progress("reading the collection"):
+            verdict = await verify(
+                Collection(open_store(claim.location, options), ""), claim.head, items=claim.items
+            )
         _show(claim, verdict)
         altered = altered or not verdict.intact
     return Exit.NO if altered else Exit.YES

@@ -11,7 +11,7 @@ from stanch.cli.contain import Policy, Steps, ending
 from stanch.cli.ending import Exit
 from stanch.cli.follow import Told, follow
 from stanch.cli.request import Request, create
-from stanch.cli.screen import DataForm, emit, lines, plain
+from stanch.cli.screen import DataForm, emit, lines, plain, progress
 from stanch.cli.session import (
     Command,
     Context,
@@ -74,7 +74,8 @@ def plan(  # noqa: PLR0913 - one parameter a flag
     async def work(kube: Kube, space: str) -> Exit:
         name = (await create(kube, space, request))["metadata"]["name"]
         try:
-            await follow(kube, space, name, within=timeout, told=Told.NOWHERE)
+            with progress(f"the operator makes the plan, as AIIncident {space}/{name}"):
+                await follow(kube, space, name, within=timeout, told=Told.NOWHERE)
             body = await read(kube, space, name)
         finally:
             await _forget(kube, space, name)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stanch.cli.ending import Exit
-from stanch.cli.screen import plain
+from stanch.cli.screen import plain, progress
 from stanch.cli.session import (
     Command,
     Context,
@@ -84,7 +84,9 @@ async def _report(settings: Settings, incident: AIIncident, form: Form, output: 
     from stanch.reports.recheck import recheck  # noqa: PLC0415
     from stanch.reports.render import render  # noqa: PLC0415
 
-    made = compose(incident, await recheck(incident, StoreOptions.of(settings)), datetime.now(UTC))
+    with progress("verifying the evidence"):
+        found = await recheck(incident, StoreOptions.of(settings))
+    made = compose(incident, found, datetime.now(UTC))
     body = render(made, form)
     _write(body, output)
     _tell(made)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from rich.console import RenderableType
+    from rich.status import Status
 
 Json = dict[str, Any]
 
@@ -81,6 +82,11 @@ def show(what: RenderableType) -> None:
     with seen.capture() as captured:
         seen.print(what)
     typer.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))
+
+
+def progress(what: str) -> Status:
+    """A context manager: on a terminal, that it takes a while. On stderr, and gone when it is done."""
+    return Console(stderr=True, highlight=False, markup=False, emoji=False).status(cell(what))
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[Text | str]]) -> Table:

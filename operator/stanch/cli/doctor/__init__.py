@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stanch.cli.ending import Exit
-from stanch.cli.screen import DataForm, cell, emit, show, table
+from stanch.cli.screen import DataForm, cell, emit, progress, show, table
 from stanch.cli.session import Command, Context, Kubeconfig, Namespace, Where
 
 if TYPE_CHECKING:
@@ -42,7 +42,8 @@ def doctor(
         from stanch.cli.doctor.gather import gather  # noqa: PLC0415
         from stanch.cli.doctor.judge import judge  # noqa: PLC0415
 
-        findings = judge(await gather(kube, space, operator_namespace))
+        with progress("looking"):
+            findings = judge(await gather(kube, space, operator_namespace))
         _print(findings, output)
         return Exit.NO if any(one.state is State.FAILED for one in findings) else Exit.YES
 
