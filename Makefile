@@ -135,6 +135,18 @@ lint: $(STAMP) ## ruff, mypy --strict, import-linter, and nothing generated is o
 	@$(BIN)/python -m stanch.cli.generate --check
 	@$(BIN)/python -m charts.generate --check
 
+.PHONY: audit
+audit: ## Known vulnerabilities of what the image has; needs PyPI itself, a mirror of packages knows of none
+	@test -x $(TOOLS)/bin/pip-audit || { $(PYTHON) -m venv $(TOOLS) && $(TOOLS)/bin/python -m pip install --quiet pip-audit; }
+	@$(TOOLS)/bin/pip-audit --strict --disable-pip --require-hashes --requirement requirements-runtime.lock
+
+.PHONY: sbom
+sbom: ## What the image has, as CycloneDX, into dist/stanch.cdx.json: the same lock, the same bytes
+	@test -x $(TOOLS)/bin/cyclonedx-py || { $(PYTHON) -m venv $(TOOLS) && $(TOOLS)/bin/python -m pip install --quiet cyclonedx-bom; }
+	@mkdir -p dist
+	@$(TOOLS)/bin/cyclonedx-py requirements --output-reproducible --pyproject pyproject.toml --output-file dist/stanch.cdx.json \
+	  requirements-runtime.lock
+
 # Each worker has a control plane of its own. Tests wait more than they work.
 WORKERS ?= 3
 
