@@ -64,7 +64,10 @@ def show_binaries() -> int:
     programs = binaries.find()
     for part, path in programs.paths.items():
         print(f"{part:24} {path}\n{'':24} {programs.origins[part]}")
-    print(f"{helm.HELM:24} {helm.find()}")
+    try:
+        print(f"{helm.HELM:24} {helm.find()}")
+    except SandboxError as error:
+        print(f"{error}. Only tests of the chart need it", file=sys.stderr)
     return 0
 
 
