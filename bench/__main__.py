@@ -1,4 +1,4 @@
-"""`python -m bench [holds] [one] [actions] [storm] [alerts] [metric] [crowd]`: docs/bench.md, as measured."""
+"""`python -m bench [table …]`, such as `holds` or `scale`: docs/bench.md, as measured."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from bench.alerts import alerts
 from bench.contain import every_action, one_by_one
 from bench.metric import metric
 from bench.report import head, progress
+from bench.scale import scale
 from bench.stage import stage
 from bench.storm import storm
 from bench.surroundings import crowd, holds
@@ -22,6 +23,7 @@ TABLES = {
     "alerts": alerts,
     "metric": metric,
     "crowd": crowd,
+    "scale": scale,
 }
 
 

@@ -19,7 +19,7 @@ def head(version: str) -> None:
     print(
         "# What containment costs\n\n"
         "`make bench` prints this page (`python -m bench` with `holds`, `one`, `actions`, `storm`, `alerts`, "
-        "`metric`, `crowd`: these tables).\n"
+        "`metric`, `crowd`, `scale`: these tables).\n"
         f"Measured {datetime.now(UTC):%Y-%m-%d %H:%M} UTC with {os.cpu_count()} cores and {memory:.0f} GiB "
         f"for everything, with Kubernetes {version}."
     )

@@ -111,6 +111,19 @@ class Stage:
             lines = answer.read().decode().splitlines()
         return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(f"{name} "))
 
+    def total(self, name: str) -> float:
+        """The sum of a metric over all its labels."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/metrics", timeout=30) as answer:
+            lines = answer.read().decode().splitlines()
+        return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(f"{name}{{"))
+
+    def cpu_seconds(self) -> float:
+        """Processor time that the operator has had."""
+        if self._process is None:
+            raise BenchError("the operator does not run")
+        after_name = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+        return sum(map(int, after_name[11:13])) / os.sysconf("SC_CLK_TCK")
+
     def memory_mib(self, what: str = "VmRSS") -> float:
         """Resident set of the operator; `VmHWM`: the most it had since it started."""
         if self._process is None:
@@ -156,11 +169,11 @@ def _free_port() -> int:
         return port
 
 
-async def wait_for(look: Callable[[], Awaitable[bool]], what: str) -> None:
-    deadline = asyncio.get_running_loop().time() + _WITHIN
+async def wait_for(look: Callable[[], Awaitable[bool]], what: str, within: float = _WITHIN) -> None:
+    deadline = asyncio.get_running_loop().time() + within
     while not await look():
         if asyncio.get_running_loop().time() > deadline:
-            raise BenchError(f"not within {_WITHIN:.0f} s: {what}")
+            raise BenchError(f"not within {within:.0f} s: {what}")
         await asyncio.sleep(0.1)
 
 

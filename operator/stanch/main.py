@@ -231,7 +231,7 @@ class Leadership:
             asyncio.create_task(self._elector.hold(), name="lease"),
             asyncio.create_task(self._watch(), name="watches"),
             asyncio.create_task(
-                sweep(self._kube, self._queue.add_all, every=self._settings.sweep_seconds), name="sweep"
+                sweep(self._kube, self._queue.add_within, every=self._settings.sweep_seconds), name="sweep"
             ),
             asyncio.create_task(self._policies.run(), name="policies"),
             asyncio.create_task(

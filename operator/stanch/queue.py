@@ -63,6 +63,11 @@ class Schedule(Generic[K]):
             return
         self._set(key, now + EVENT_WAIT_SECONDS if key in self._failures else now)
 
+    def add_by(self, key: K, due: float) -> None:
+        """Nothing has happened, but it is to be looked at by then; one that runs, or is due before, is."""
+        if key not in self._running:
+            self._set(key, due)
+
     def take(self, now: float) -> K | None:
         """The longest overdue key, from now on running; None if nothing is due."""
         self._drop_outdated()
@@ -160,6 +165,13 @@ class WorkQueue(Generic[K]):
     def add_all(self, keys: Iterable[K]) -> None:
         for key in keys:
             self.add(key)
+
+    def add_within(self, keys: Iterable[K], seconds: float) -> None:
+        """Evenly over that time, unless they are due before: many at once would keep others waiting."""
+        now, each = self._loop.time(), list(keys)
+        for place, key in enumerate(each):
+            self._schedule.add_by(key, now + seconds * place / len(each))
+        self._wake.set()
 
     def add_threadsafe(self, key: K) -> None:
         """From any thread. Raises RuntimeError when the loop is closed: the process is ending."""

@@ -70,7 +70,10 @@ class Settings(BaseSettings):
     sweep_seconds: Seconds = Field(
         default=60.0, description="how often every open incident is looked at unasked"
     )
-    rejudge_seconds: Seconds = Field(default=15.0, description="how often a held incident is judged again")
+    rejudge_seconds: Seconds = Field(
+        default=15.0,
+        description="how often a held incident is judged again; more seldom beyond ten of them a second",
+    )
     policy_seconds: Seconds = Field(
         default=60.0, description="how often what every policy selects is counted unasked"
     )

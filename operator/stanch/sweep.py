@@ -6,6 +6,7 @@ Nothing watches workloads that nobody holds: how many a policy selects is found 
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
 import structlog
@@ -35,6 +36,7 @@ class _Meta(BaseModel):
 
     namespace: str
     name: str
+    generation: int = 1
     deletion_timestamp: str | None = Field(default=None, alias="deletionTimestamp")
 
 
@@ -61,6 +63,7 @@ class _Status(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     phase: str | None = None
+    observed_generation: int | None = Field(default=None, alias="observedGeneration")
     deliveries: tuple[_Delivery, ...] = ()
     timeline: tuple[_Entry, ...] = ()
 
@@ -79,29 +82,54 @@ class _Incident(BaseModel):
     metadata: _Meta
     status: _Status = _Status()
 
+    @property
+    def key(self) -> Key:
+        return Key(self.metadata.namespace, self.metadata.name)
 
-def open_keys(incidents: Iterable[Json], *, untold: bool = False) -> list[Key]:
+    @property
+    def news(self) -> bool:
+        """Whether nobody has looked at it as it is now: the event was lost, or is still on its way."""
+        seen = self.status.phase is not None and self.status.observed_generation == self.metadata.generation
+        return not seen or self.metadata.deletion_timestamp is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """The incidents that a look at all of them brings up: at once, and some time until the next look."""
+
+    at_once: tuple[Key, ...]
+    by_the_way: tuple[Key, ...]
+
+
+def open_keys(incidents: Iterable[Json], *, untold: bool = False) -> Open:
     """All but the closed ones; a closed one that is being deleted still has to be let go.
 
     With `untold` also those that somebody has yet to be told about.
     """
-    parsed = map(_Incident.model_validate, incidents)
-    return [
-        Key(each.metadata.namespace, each.metadata.name)
-        for each in parsed
+    found = [
+        each
+        for each in map(_Incident.model_validate, incidents)
         if each.status.phase != "Closed"
         or each.metadata.deletion_timestamp is not None
         or (untold and not each.status.told)
     ]
+    return Open(
+        tuple(each.key for each in found if each.news), tuple(each.key for each in found if not each.news)
+    )
 
 
-async def sweep(kube: Kube, add_all: Callable[[Iterable[Key]], None], *, every: float) -> NoReturn:
-    """Incidents that are not closed, and in the first look those of which somebody has yet to be told."""
+async def sweep(kube: Kube, add: Callable[[Iterable[Key], float], None], *, every: float) -> NoReturn:
+    """Incidents that are not closed, and in the first look those of which somebody has yet to be told.
+
+    `add` is given the seconds within which they are to be looked at: none the first time.
+    """
     first = True
 
     async def look() -> None:
         nonlocal first
-        add_all(open_keys(await kube.list(AIINCIDENTS), untold=first))
+        found = open_keys(await kube.list(AIINCIDENTS), untold=first)
+        add(found.at_once, 0.0)
+        add(found.by_the_way, 0.0 if first else every)
         first = False
 
     await _again_and_again(look, every)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -83,6 +83,10 @@ class Preflight:
     refused: str = ""
 
 
+LOOKS_A_SECOND = 10.0
+"""At what is held and has not changed, all incidents together. Watches tell of what happens meanwhile."""
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What the operator's settings say."""
@@ -96,6 +100,11 @@ class Limits:
     scope_label: tuple[str, str] | None = None
     """What a namespace has to carry; None: every namespace is in scope."""
     own: OwnLimits = field(default_factory=OwnLimits)
+
+    def paced(self, holding: int) -> Limits:
+        """With so many incidents that hold something, all of them together cost no more than a few held."""
+        pause = max(self.rejudge_seconds, holding / LOOKS_A_SECOND)
+        return self if pause == self.rejudge_seconds else replace(self, rejudge_seconds=pause)
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,16 @@ class Hints:
 
     def holds(self, key: Key, held: Held) -> None:
         """Remember which objects the incident holds, to know whom an event about one concerns."""
-        self._objects[key] = objects(held_by(held, key.name))
+        mine = objects(held_by(held, key.name))
+        if mine:
+            self._objects[key] = mine
+        else:
+            self._objects.pop(key, None)
+
+    @property
+    def holding(self) -> int:
+        """How many incidents hold something."""
+        return len(self._objects)
 
     def holders(self, namespace: str, object_key: str) -> list[Key]:
         return [

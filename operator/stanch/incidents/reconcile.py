@@ -72,6 +72,7 @@ class Reconciler:
     tell_policy: Callable[[ObjectRef], None] | None = None
     """Who follows which policy is part of that policy's status."""
     census: Census = field(default_factory=Census)
+    _counting: asyncio.Lock = field(default_factory=asyncio.Lock)
     outbox: Worker = field(default_factory=Worker)
     """Tells others of what is stored."""
     archive: Archive = field(default_factory=Archive)
@@ -158,8 +159,8 @@ class Reconciler:
                 measuring=self.tools.measurer.running(key),
             )
             self.hints.holds(key, facts.held)
-            if facts.policy is not None and not begun(incident) and not self.census.complete:
-                self.census.fill(map(AIIncident.parse, await self.kube.list(AIINCIDENTS)))
+            if facts.policy is not None and not begun(incident):
+                await self._count()
             try:
                 done, look_again = await self._settle(key, body, facts)
             except (Conflict, NotFound):
@@ -168,9 +169,7 @@ class Reconciler:
                 if self.hints.refused(key, error.message):
                     continue  # tell it in the status, try once more
                 raise
-            if done and self.archive.owes(
-                incident
-            ):  # though what it condemned for good keeps it from resting
+            if done and self.archive.owes(incident):  # what is condemned for good keeps it from resting
                 return await self._at_rest(key, body, incident, Decision(look_again=look_again))
             if done:
                 return look_again
@@ -182,6 +181,12 @@ class Reconciler:
         structlog.contextvars.bind_contextvars(target=incident.status.target)
         self.outbox.offer(incident)
         self.metrics.incidents.note(incident.metadata.namespace, incident.metadata.name, incident.status)
+
+    async def _count(self) -> None:
+        """Once, however many begin at the same time: it reads every incident there is."""
+        async with self._counting:
+            if not self.census.complete:
+                self.census.fill(map(AIIncident.parse, await self.kube.list(AIINCIDENTS)))
 
     def _rests(self, key: Key, incident: AIIncident) -> Decision | None:
         """When to look again at one for which nothing is to be decided now; None when something is."""
@@ -283,17 +288,17 @@ class Reconciler:
         return self._with_duties(facts.incident, self._contain_or_release(facts))
 
     def _contain_or_release(self, facts: Facts) -> Decision:
-        now = self.clock()
+        now, limits = self.clock(), self.limits.paced(self.hints.holding)
         match alone(facts, way_of(facts.incident, now)):
             case Way.AT_ONCE:
                 return release.decide(facts, now)
             case Way.STAGED:
-                return stages.decide(facts, now, self.limits)
+                return stages.decide(facts, now, limits)
             case Way.STAY:
                 pass
         if not begun(facts.incident):  # counted now: whatever was decided since they were gathered counts
             facts = replace(facts, containments=self.census.containments())
-        return containment.decide(facts, now, self.limits)
+        return containment.decide(facts, now, limits)
 
     async def _store(
         self, key: Key, body: Json, facts: Facts, status: AIIncidentStatus, events: list[Json]

@@ -91,21 +91,23 @@ async def test_the_login_expires_before_a_token_does() -> None:
     assert made.server == "http://127.0.0.1:1"
 
 
-def test_the_sweep_leaves_out_only_what_is_closed_for_good() -> None:
-    def incident(name: str, **more: object) -> dict[str, object]:
-        meta = {"namespace": "chat", "name": name}
-        return {"metadata": meta} | more
+def test_the_sweep_leaves_out_only_what_is_closed_for_good_and_what_nobody_has_seen_comes_first() -> None:
+    def incident(name: str, generation: int = 1, **status: object) -> dict[str, object]:
+        meta = {"namespace": "chat", "name": name, "generation": generation}
+        return {"metadata": meta} | ({"status": status} if status else {})
 
     deleted = {
         "metadata": {"namespace": "chat", "name": "deleted", "deletionTimestamp": "2026-03-01T12:00:00Z"},
         "status": {"phase": "Closed"},
     }
-    keys = open_keys(
+    found = open_keys(
         [
             incident("new"),
-            incident("contained", status={"phase": "Contained"}),
-            incident("closed", status={"phase": "Closed"}),
+            incident("contained", phase="Contained", observedGeneration=1),
+            incident("edited", 2, phase="Contained", observedGeneration=1),
+            incident("closed", phase="Closed", observedGeneration=1),
             deleted,
         ]
     )
-    assert [key.name for key in keys] == ["new", "contained", "deleted"]
+    assert [key.name for key in found.at_once] == ["new", "edited", "deleted"]
+    assert [key.name for key in found.by_the_way] == ["contained"]

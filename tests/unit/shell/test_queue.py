@@ -66,6 +66,43 @@ def test_an_event_is_not_delayed_by_a_timer() -> None:
     assert schedule.take(1000) is None  # the timer is gone with the work it announced
 
 
+def test_what_is_looked_up_unasked_neither_delays_nor_repeats_what_is_due_anyway() -> None:
+    schedule = Schedule[Key]()
+    schedule.add(A, 0)
+    schedule.add_by(A, 50)
+    assert schedule.take(0) == A
+    schedule.add_by(A, 5)  # it is being looked at
+    assert schedule.take(5) is None
+    schedule.succeeded(A, 6, after=10)
+    schedule.add_by(A, 60)
+    assert schedule.take(16) == A
+    schedule.succeeded(A, 17, after=None)
+    schedule.add_by(A, 60)  # nothing else would bring it up
+    assert schedule.take(59) is None
+    assert schedule.take(60) == A
+
+
+def test_a_sweep_is_spread_so_that_what_happens_meanwhile_does_not_wait_for_it() -> None:
+    done: list[tuple[str, float]] = []
+
+    async def story() -> None:
+        loop = asyncio.get_running_loop()
+
+        async def work(key: Key) -> None:
+            done.append((key.name, round(loop.time() - began)))
+
+        queue = WorkQueue(work)
+        began = loop.time()
+        running = asyncio.create_task(queue.run())
+        queue.add_within([Key("chat", name) for name in "abcd"], 60)
+        await asyncio.sleep(100)
+        queue.stop()
+        await running
+
+    run_virtually(story())
+    assert done == [("a", 0), ("b", 15), ("c", 30), ("d", 45)]
+
+
 def test_the_longest_overdue_comes_first() -> None:
     schedule = Schedule[Key]()
     schedule.add(B, 1)
