@@ -92,8 +92,8 @@ async def test_the_login_expires_before_a_token_does() -> None:
 
 
 def test_the_sweep_leaves_out_only_what_is_closed_for_good_and_what_nobody_has_seen_comes_first() -> None:
-    def incident(name: str, generation: int = 1, **status: object) -> dict[str, object]:
-        meta = {"namespace": "chat", "name": name, "generation": generation}
+    def incident(name: str, generation: int = 1, **status: object) -> dict[str, dict[str, object]]:
+        meta: dict[str, object] = {"namespace": "chat", "name": name, "generation": generation}
         return {"metadata": meta} | ({"status": status} if status else {})
 
     deleted = {
