@@ -123,6 +123,13 @@ class OperatorProcess:
         (size,) = (line.split()[1] for line in lines if line.startswith("VmHWM:"))
         return int(size) / 1024
 
+    @property
+    def port(self) -> int:
+        """Of probes and metrics."""
+        port = self._port()
+        assert port is not None, "it does not say where it listens"
+        return port
+
     def metric(self, name: str) -> float | None:
         """The value of a metric without labels; None while it cannot be read."""
         lines = (self._ask("/metrics") or "").splitlines()

@@ -52,13 +52,14 @@ class Monitoring:
         """Raises AssertionError when it gives none in time."""
         deadline = time.monotonic() + timeout
         while True:
-            found = self._ask(query)
+            found = self.ask(query)
             if found:
                 return float(found[0]["value"][1])
             assert time.monotonic() < deadline, f"{query} gives no sample after {timeout:g} s"
             time.sleep(0.1)
 
-    def _ask(self, query: str) -> list[Any]:
+    def ask(self, query: str) -> list[Any]:
+        """The samples that it gives now. Raises urllib.error.HTTPError when it is none."""
         asked = f"{self.url}/api/v1/query?{urllib.parse.urlencode({'query': query})}"
         with urllib.request.urlopen(asked, timeout=10) as answer:
             result: list[Any] = json.load(answer)["data"]["result"]
@@ -67,9 +68,14 @@ class Monitoring:
 
 @contextmanager
 def monitoring(
-    directory: Path, *, rules: Sequence[dict[str, Any]] = (), route: Route | None = None
+    directory: Path,
+    *,
+    rules: Sequence[dict[str, Any]] = (),
+    route: Route | None = None,
+    scraped: int | None = None,
 ) -> Iterator[Monitoring]:
     """`rules`: as in a group of Prometheus' rules file, such as `{"alert": …, "expr": …, "labels": …}`.
+    `scraped`: a port that is scraped instead of the exporter's.
 
     Skips the test where the programs are not installed. Raises StartError when one does not start.
     """
@@ -83,7 +89,7 @@ def monitoring(
             _program("prometheus"),
             directory,
             prometheus_port,
-            scraped=exporter.port,
+            scraped=scraped or exporter.port,
             groups=[{"name": "test", "rules": list(rules)}],
             alertmanager_port=alertmanager_port if manager else None,
         )

@@ -33,6 +33,7 @@ from stanch.kube.transport import calls_so_far
 from stanch.policies.reconcile import concerned
 from stanch.queue import Key
 from stanch.sinks.worker import Worker
+from stanch.status.text import target_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -178,7 +179,7 @@ class Reconciler:
 
     def _tell(self, incident: AIIncident) -> None:
         """Of an incident as it is stored. What this piece of work logs from here on has its target."""
-        structlog.contextvars.bind_contextvars(target=incident.status.target)
+        structlog.contextvars.bind_contextvars(target=target_line(incident.spec.targets))
         self.outbox.offer(incident)
         self.metrics.incidents.note(incident.metadata.namespace, incident.metadata.name, incident.status)
 
