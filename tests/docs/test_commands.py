@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from sandbox import helm
 from tests.alerting import Receiver
 from tests.cluster import kubectl_of
 from tests.docs.commands import ROOT, Command, commands, pages
@@ -28,6 +29,7 @@ NOT_RUN = {
     "docker ": "there is no container engine in the tests",
     "kind ": "there is no container engine in the tests",
     "kubectl -n stanch-system port-forward ": "KWOK runs no pods: the test's own operator is asked",
+    "kubectl -n stanch-system logs ": "KWOK's pods have no logs",
     "(cd manifests/operator && kustomize ": "edits the checkout",
 }
 ENDLESS = ("stanch run ", "-w")
@@ -155,35 +157,39 @@ def in_git(reader: Reader) -> None:
 
 
 def with_prometheus_operator(reader: Reader) -> None:
-    """Its CRD, as far as these manifests need it."""
-    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-    reader.chat.create(
-        {
-            "apiVersion": "apiextensions.k8s.io/v1",
-            "kind": "CustomResourceDefinition",
-            "metadata": {"name": "prometheusrules.monitoring.coreos.com"},
-            "spec": {
-                "group": "monitoring.coreos.com",
-                "scope": "Namespaced",
-                "names": {
-                    "kind": "PrometheusRule",
-                    "plural": "prometheusrules",
-                    "singular": "prometheusrule",
-                },
-                "versions": [
-                    {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
-                ],
-            },
-        }
-    )
-    crd = "crd/prometheusrules.monitoring.coreos.com"
-    reader.chat.wait(crd, '{.status.conditions[?(@.type=="Established")].status}', "True")
+    """Its CRDs, as far as these manifests need them."""
+    for kind in ("PrometheusRule", "ServiceMonitor"):
+        name = f"{kind.lower()}s.monitoring.coreos.com"
+        reader.chat("apply", "-f", "-", stdin=_definition(name, kind))
+        reader.chat.wait(f"crd/{name}", '{.status.conditions[?(@.type=="Established")].status}', "True")
     eventually(
-        lambda: "prometheusrules" in reader.chat("api-resources", "--api-group=monitoring.coreos.com"),
-        "the API server knows PrometheusRules",
+        lambda: "servicemonitors" in reader.chat("api-resources", "--api-group=monitoring.coreos.com"),
+        "the API server knows ServiceMonitors",
     )
     for namespace in ("monitoring", "gateway"):
         reader.chat.kubectl("create", "namespace", namespace)
+
+
+def _definition(name: str, kind: str) -> Any:
+    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": name},
+        "spec": {
+            "group": "monitoring.coreos.com",
+            "scope": "Namespaced",
+            "names": {"kind": kind, "plural": name.partition(".")[0], "singular": kind.lower()},
+            "versions": [
+                {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
+            ],
+        },
+    }
+
+
+def anew(reader: Reader) -> None:
+    """On a cluster from which the page before has taken everything."""
+    reader.chat.kubectl("wait", "namespace/stanch-system", "--for=delete", "--timeout=60s")
 
 
 def at_home(reader: Reader) -> None:
@@ -223,7 +229,10 @@ SCENES: dict[str, Callable[[Reader], None]] = {
     "docs/how-to/high-availability.md": nothing,
     "docs/troubleshooting.md": contained,
     "docs/tutorial.md": first_time,
-    "docs/operations.md": nothing,  # the last one: it ends with nothing installed
+    "docs/how-to/kubectl.md": drilled,
+    "docs/how-to/observability.md": with_prometheus_operator,
+    "docs/operations.md": nothing,  # it ends with nothing installed
+    "docs/how-to/install.md": anew,
 }
 """What a page takes for granted, in the order in which they are read."""
 
@@ -256,10 +265,11 @@ def reader(installed: Installed, tmp_path: Path) -> Iterator[Reader]:
     programs = tmp_path / "bin"
     programs.mkdir()
     (programs / "kubectl").symlink_to(sandbox.kubectl)
+    (programs / "helm").symlink_to(helm.find())
     for name in ("stanch", "kubectl-stanch"):
         (programs / name).write_text(f'#!/bin/sh\nexec {sys.executable} -m stanch "$@"\n')
         (programs / name).chmod(0o755)
-    for name in ("manifests", "crds"):
+    for name in ("manifests", "crds", "charts"):
         (tmp_path / name).symlink_to(ROOT / name)
     kubectl("create", "namespace", "chat", check=True)
     chat = Space("chat", kubectl, sandbox)
