@@ -46,6 +46,21 @@ def template(*values: str, namespace: str = NAMESPACE, kubernetes: str = "1.37.0
 
 
 def rendered(*values: str, namespace: str = NAMESPACE) -> Objects:
+    """Without hooks, which are no part of what is installed."""
+    return {
+        name: body for name, body in _rendered(*values, namespace=namespace).items() if not _is_hook(body)
+    }
+
+
+def hooks(*values: str) -> Objects:
+    return {name: body for name, body in _rendered(*values).items() if _is_hook(body)}
+
+
+def _is_hook(body: Json) -> bool:
+    return "helm.sh/hook" in body["metadata"].get("annotations", {})
+
+
+def _rendered(*values: str, namespace: str = NAMESPACE) -> Objects:
     code, said = template(*values, namespace=namespace)
     assert code == 0, said
     return by_name(said)

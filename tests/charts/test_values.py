@@ -8,7 +8,7 @@ import json
 import pytest
 import yaml
 
-from tests.charts.chart import CHART, Json, refused, rendered, run
+from tests.charts.chart import CHART, ROOT, Json, hooks, kustomized, refused, rendered, run
 
 
 def pod(*values: str) -> Json:
@@ -147,3 +147,38 @@ def test_network_policy_opens_the_ports_that_are_served() -> None:
 
     assert ports() == ["http"]
     assert ports("receiver.enabled=true") == ["http", "alerts"]
+
+
+def test_the_check_before_an_uninstall_is_as_confined_as_the_operator_and_goes_where_that_runs() -> None:
+    (job,) = hooks().values()
+    assert job["metadata"]["annotations"]["helm.sh/hook"] == "pre-delete"
+    check = job["spec"]["template"]["spec"]
+    assert check["containers"][0]["args"] == ["doctor", "--before-uninstall"]
+    assert check["containers"][0]["image"] == pod()["containers"][0]["image"]
+    assert check["containers"][0]["securityContext"] == pod()["containers"][0]["securityContext"]
+    assert check["securityContext"] == pod()["securityContext"]
+    assert hooks("uninstallCheck.enabled=false") == hooks("operator.replicas=0") == {}
+
+
+def test_alerts_and_dashboard_are_those_of_the_manifests() -> None:
+    theirs = kustomized("observability")
+    ours = rendered(
+        "monitoring.serviceMonitor.enabled=true",
+        "monitoring.prometheusRule.enabled=true",
+        "monitoring.dashboard.enabled=true",
+    )
+    assert ours["PrometheusRule/stanch"]["spec"] == theirs["PrometheusRule/stanch"]["spec"]
+    dashboards = [
+        json.loads(each["ConfigMap/stanch-dashboard"]["data"][name])
+        for each, name in (
+            (ours, "stanch.json"),
+            (theirs, "dashboard.json"),
+        )
+    ]
+    assert (
+        dashboards[0]
+        == dashboards[1]
+        == json.loads((ROOT / "manifests" / "observability" / "dashboard.json").read_text())
+    )
+    (endpoint,) = ours["ServiceMonitor/stanch"]["spec"]["endpoints"]
+    assert endpoint["honorLabels"] is True, "a label namespace is the incident's"

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -10,7 +15,7 @@ import pytest
 
 from tests.charts.chart import CHART, run
 from tests.cluster import kubectl_of
-from tests.operator_process import OperatorProcess, Space, eventually, shape, workload
+from tests.operator_process import ROOT, OperatorProcess, Space, eventually, shape, workload
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,6 +64,49 @@ class Release:
             if process.running:
                 process.stop()
 
+    def uninstalls(self) -> tuple[int, str]:
+        """`helm uninstall`, with somebody who runs the hook's container, as no kubelet does here."""
+        end = threading.Event()
+        stand_in = threading.Thread(target=self._run_check, args=(end,), daemon=True)
+        stand_in.start()
+        try:
+            return run(
+                "uninstall",
+                "guard",
+                f"--namespace={NAMESPACE}",
+                kubeconfig=self.sandbox.admin_kubeconfig,
+                home=self.home,
+            )
+        finally:
+            end.set()
+            stand_in.join()
+
+    def _run_check(self, end: threading.Event) -> None:
+        """What its pod says is run, as its account; how it ended is written to its status."""
+        there = self.chat.elsewhere(NAMESPACE)
+        label = "app.kubernetes.io/name=stanch-uninstall-check"
+        while not end.wait(0.2):
+            for pod in there.get("pods", f"--selector={label}")["items"]:
+                if pod["status"].get("phase") != "Running":
+                    continue
+                spec = pod["spec"]
+                kubeconfig = self.sandbox.kubeconfig_for_service_account(
+                    NAMESPACE, spec["serviceAccountName"]
+                )
+                command = [sys.executable, "-m", "stanch", *spec["containers"][0]["args"]]
+                done = subprocess.run(
+                    [*command, f"--kubeconfig={kubeconfig}"],
+                    env={**os.environ, "PYTHONPATH": str(ROOT / "operator"), "COLUMNS": "200"},
+                    capture_output=True,
+                    text=True,
+                    check=False,
+                )
+                (self.home / "check.txt").write_text(done.stdout + done.stderr)
+                phase = "Succeeded" if done.returncode == 0 else "Failed"
+                status = json.dumps({"status": {"phase": phase}})
+                name = pod["metadata"]["name"]
+                there("patch", "pod", name, "--subresource=status", "--type=merge", "-p", status)
+
     def no_policies(self) -> None:
         eventually(lambda: not self.chat("get", POLICIES, "-o", "name"), "the admission policies are gone")
 
@@ -94,7 +142,9 @@ def test_a_hold_stands_through_upgrade_and_rollback_and_uninstall_leaves_a_clust
         chat.release("leak")
         assert shape(chat.get("deployment", "llm-chat")) == before
 
-    gone = release.helm("uninstall", "guard")
+    code, gone = release.uninstalls()
+    assert code == 0, gone
+    assert "nothing is contained" in (release.home / "check.txt").read_text()
     kept = {line.split()[1] for line in gone.splitlines() if line.startswith("[")}
     assert {"aiincidents.stanch.dev", "containmentholds.stanch.dev", "stanch-canary"} <= kept, gone
     release.no_policies()
@@ -111,7 +161,12 @@ def test_uninstalled_while_it_contains_nothing_is_held_any_more_and_installing_a
         chat.contain("leak-again", "Deployment/llm-chat", steps=[{"scaleToZero": {}}])
     assert "held by AIIncident leak-again" in chat.refused(*SCALE), "nobody home, still held"
 
-    release.helm("uninstall", "guard")
+    code, said = release.uninstalls()
+    assert code != 0, said
+    assert "still contained: chat/leak-again" in (release.home / "check.txt").read_text()
+    assert "held by AIIncident leak-again" in chat.refused(*SCALE), "nothing was taken away"
+
+    release.helm("uninstall", "guard", "--no-hooks")
     release.no_policies()
     chat.until_allowed(*SCALE)
     chat.elsewhere("default")("create", "deployment", "other", "--image=none")

@@ -14,7 +14,7 @@ from stanch.api.v1alpha1.policy import ContainmentPolicy
 from stanch.cli.doctor.facts import AdmissionPolicy, Attempt, Crd, Leader, Replicas, Unread
 from stanch.cli.doctor.finding import Finding, State
 from stanch.cli.doctor.installed import ADMISSION
-from stanch.cli.doctor.judge import judge
+from stanch.cli.doctor.judge import judge, judge_uninstall
 from stanch.cli.doctor.use import ROLES, VERBS
 from tests.installation import ROOT
 from tests.unit.cli.made import facts, incident, said
@@ -195,3 +195,22 @@ def test_what_it_expects_is_what_the_manifests_have() -> None:
         if each["kind"] == "ClusterRole" and each["metadata"]["name"] in ROLES
     }
     assert all(set(verbs) <= roles[role] for role, verbs in ROLES.items())
+
+
+@pytest.mark.parametrize(
+    ("changed", "state", "told"),
+    [
+        ({"incidents": ()}, OK, "nothing is contained"),
+        ({"incidents": (incident(phase="Released"), incident(phase="Closed"))}, OK, "nothing is contained"),
+        ({"incidents": (incident(phase="Contained"),)}, FAILED, "still contained: chat/"),
+        ({"incidents": (incident(phase="Releasing"),)}, FAILED, "still contained: chat/"),
+        ({"incidents": NO}, UNKNOWN, "list is forbidden"),
+        ({"incidents": (), "everywhere": False}, UNKNOWN, "nothing is contained in chat"),
+    ],
+    ids=["none", "ended", "contained", "on its way back", "unread", "elsewhere unseen"],
+)
+def test_an_uninstall_may_go_on_only_where_nothing_is_known_to_be_contained(
+    changed: Json, state: State, told: str
+) -> None:
+    (finding,) = judge_uninstall(facts(**changed))
+    assert (finding.state, finding.message[: len(told)]) == (state, told)

@@ -21,10 +21,13 @@ COMMAND = Command("doctor", "")
 _STYLES = {"OK": "green", "Warning": "yellow", "Failed": "bold red", "Unknown": "yellow"}
 
 
-def doctor(
+def doctor(  # noqa: PLR0913 - one parameter a flag
     *,
     namespace: Namespace = None,
     operator_namespace: Annotated[str, typer.Option(help="Where Stanch itself runs.")] = "stanch-system",
+    before_uninstall: Annotated[
+        bool, typer.Option("--before-uninstall", help="Only whether anything is still contained.")
+    ] = False,
     output: Annotated[DataForm, typer.Option("--output", "-o", help="How it is printed.")] = DataForm.TABLE,
     kubeconfig: Kubeconfig = None,
     context: Context = None,
@@ -33,18 +36,22 @@ def doctor(
 
     Nothing is changed. What you may not look at is Unknown, never OK.
 
-    Ends with 0 if nothing failed, with 1 if something did, and with 2 if it could not be looked at.
+    Ends with 0 if nothing failed, with 1 if something did, and with 2 if it could not be looked at. With
+    --before-uninstall it ends with 0 only if it is known that nothing is contained.
     """
 
     async def work(kube: Kube, space: str) -> Exit:
         # Imported late: `stanch --help` and the other commands need none of it.
         from stanch.cli.doctor.finding import State  # noqa: PLC0415
         from stanch.cli.doctor.gather import gather  # noqa: PLC0415
-        from stanch.cli.doctor.judge import judge  # noqa: PLC0415
+        from stanch.cli.doctor.judge import judge, judge_uninstall  # noqa: PLC0415
 
         with progress("looking"):
-            findings = judge(await gather(kube, space, operator_namespace))
+            facts = await gather(kube, space, operator_namespace)
+        findings = judge_uninstall(facts) if before_uninstall else judge(facts)
         _print(findings, output)
+        if before_uninstall:
+            return Exit.YES if all(one.state is State.OK for one in findings) else Exit.NO
         return Exit.NO if any(one.state is State.FAILED for one in findings) else Exit.YES
 
     COMMAND.run(Where(namespace, kubeconfig, context), work)

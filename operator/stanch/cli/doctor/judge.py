@@ -30,3 +30,8 @@ _CHECKS = (
 def judge(facts: Facts) -> tuple[Finding, ...]:
     """Every check, in the order in which one would look."""
     return tuple(check(facts) for check in _CHECKS)
+
+
+def judge_uninstall(facts: Facts) -> tuple[Finding, ...]:
+    """Only whether it may go."""
+    return (use.contained(facts),)

@@ -128,6 +128,26 @@ def incidents(facts: Facts) -> Finding:
     return Finding(check, State.OK, f"{len(standing)} stand {_scope(facts)}")
 
 
+def contained(facts: Facts) -> Finding:
+    """What an uninstall would let go: nothing holds it then, and nobody gives it back."""
+    check = "before uninstalling"
+    if isinstance(facts.incidents, Unread):
+        return unread(check, facts.incidents)
+    standing = sorted(
+        f"{one.metadata.namespace}/{one.metadata.name} ({one.status.target or 'no target yet'})"
+        for one in facts.incidents
+        if one.status.phase in CONTAINS
+    )
+    if standing:
+        todo = "kubectl stanch release -n NAMESPACE NAME, for each; helm uninstall --no-hooks lets them go"
+        return Finding(check, State.FAILED, f"still contained: {', '.join(standing)}", todo)
+    if not facts.everywhere:
+        return Finding(
+            check, State.UNKNOWN, f"nothing is contained {_scope(facts)}", "look in all namespaces"
+        )
+    return Finding(check, State.OK, "nothing is contained")
+
+
 def orphans(facts: Facts) -> Finding:
     check = "orphaned holds"
     if isinstance(facts.holds, Unread):
