@@ -290,6 +290,7 @@ def test_every_page_that_shows_commands_has_a_scene() -> None:
 
 
 @pytest.mark.long
+@pytest.mark.xdist_group("docs")  # on one cluster, in this order
 @pytest.mark.parametrize("page", SCENES)
 def test_every_command_of_the_page_works(reader: Reader, page: str) -> None:
     SCENES[page](reader)

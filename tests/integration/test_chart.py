@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from sandbox import Sandbox
     from tests.cluster import OwnSandbox
 
+pytestmark = [pytest.mark.long, pytest.mark.xdist_group("chart")]
+
 NAMESPACE = "safety"  # not the one of the manifests
 POLICIES = "validatingadmissionpolicies,validatingadmissionpolicybindings"
 HELD = "held by AIIncident leak"

@@ -201,6 +201,7 @@ def proven_by(check: Any) -> Any:
     }
 
 
+@pytest.mark.long
 def test_a_release_is_followed_stage_by_stage_tried_again_and_forced(
     workspace: Space, llm: None, sre: Plugin
 ) -> None:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from sandbox import Sandbox
     from tests.cluster import Kubectl, OwnSandbox
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def sandbox(own_sandbox: OwnSandbox) -> Sandbox:

@@ -99,7 +99,7 @@ def goes_on(ground: Ground, load: Load, old: Replica, new: Replica) -> None:
     [
         pytest.param(dies, SILENT, marks=pytest.mark.long),
         pytest.param(is_told_to_stop, RELEASED, marks=pytest.mark.long),
-        (is_cut_off, SILENT),
+        pytest.param(is_cut_off, SILENT, marks=pytest.mark.long),
         pytest.param(is_refused, SILENT, marks=pytest.mark.long),
     ],
 )

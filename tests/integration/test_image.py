@@ -26,6 +26,8 @@ from tests.operator_process import ROOT
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = [pytest.mark.long, pytest.mark.xdist_group("image")]
+
 DOCKERFILE = (ROOT / "Dockerfile").read_text().replace("\\\n", " ")
 PREFIX = "/opt/stanch"
 MOST_MIB = 240

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.observability import shipped
 from tests.operator_process import eventually, operator, workload, workspace
 from tests.prometheus import monitoring
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
 
     from tests.operator_process import Json, OperatorProcess, Space
     from tests.prometheus import Monitoring
+
+pytestmark = pytest.mark.long
 
 __all__ = ["operator", "workspace"]  # fixtures
 

@@ -123,7 +123,7 @@ def come_and_go(made_policies: list[Json], wanted: list[Json], turns: list[str],
 
 
 @given(policies(), WORKLOADS, TURNS, st.permutations(INCIDENTS))
-@examples(150)
+@examples(40)
 def test_isolations_that_share_policies_come_and_go_in_any_order(
     made_policies: list[Json], wanted: list[Json], turns: list[str], order: list[str]
 ) -> None:
