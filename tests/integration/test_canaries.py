@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from tests.cluster import OwnSandbox
     from tests.operator_process import Json, OperatorProcess, Space
 
-pytestmark = [pytest.mark.long, pytest.mark.xdist_group("canaries")]
+pytestmark = pytest.mark.long
 
 NOTICED = "this-is-no-secret"
 """Planted where it has to be found: a search that finds nothing has to be one that could."""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sandbox import Sandbox
     from tests.cluster import OwnSandbox
 
-pytestmark = [pytest.mark.long, pytest.mark.xdist_group("chart")]
+pytestmark = pytest.mark.long
 
 NAMESPACE = "safety"  # not the one of the manifests
 POLICIES = "validatingadmissionpolicies,validatingadmissionpolicybindings"
@@ -118,7 +118,10 @@ def release(own_sandbox: OwnSandbox, tmp_path_factory: pytest.TempPathFactory) -
     sandbox = own_sandbox()
     kubectl = kubectl_of(sandbox, tmp_path_factory.mktemp("kubectl"))
     kubectl("create", "namespace", "chat", check=True)
-    return Release(sandbox, Space("chat", kubectl, sandbox), tmp_path_factory.mktemp("helm"))
+    chat = Space("chat", kubectl, sandbox)
+    chat.create(workload("Deployment", "llm-chat"))
+    chat.running("Deployment", "llm-chat", 3)
+    return Release(sandbox, chat, tmp_path_factory.mktemp("helm"))
 
 
 def test_a_hold_stands_through_upgrade_and_rollback_and_uninstall_leaves_a_cluster_that_can_be_written(
@@ -127,8 +130,6 @@ def test_a_hold_stands_through_upgrade_and_rollback_and_uninstall_leaves_a_clust
     chat = release.chat
     told = release.install()
     assert "release what `kubectl get aii,holds -A` shows" in told
-    chat.create(workload("Deployment", "llm-chat"))
-    chat.running("Deployment", "llm-chat", 3)
     before = shape(chat.get("deployment", "llm-chat"))
 
     with release.operator():
@@ -158,6 +159,7 @@ def test_uninstalled_while_it_contains_nothing_is_held_any_more_and_installing_a
     release: Release,
 ) -> None:
     chat = release.chat
+    chat("scale", "deployment/llm-chat", "--replicas=2")
     release.install()
     with release.operator():
         chat.contain("leak-again", "Deployment/llm-chat", steps=[{"scaleToZero": {}}])

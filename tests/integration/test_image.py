@@ -26,7 +26,7 @@ from tests.operator_process import ROOT
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = [pytest.mark.long, pytest.mark.xdist_group("image")]
+pytestmark = pytest.mark.long
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text().replace("\\\n", " ")
 PREFIX = "/opt/stanch"
