@@ -188,7 +188,11 @@ def _definition(name: str, kind: str) -> Any:
 
 
 def anew(reader: Reader) -> None:
-    """On a cluster from which everything is taken, by the page before or, in another process, here."""
+    """On a cluster from which everything is taken, by the page before or, in another process, here.
+
+    KWOK runs no container: tests/integration/test_chart.py has somebody run that of the hook.
+    """
+    reader.stands_for["helm uninstall"] = lambda: "helm uninstall --no-hooks"
     for part in ("admission", "default"):
         reader.chat.kubectl("delete", "-k", str(ROOT / "manifests" / part), "--ignore-not-found")
     reader.chat.kubectl("wait", "namespace/stanch-system", "--for=delete", "--timeout=60s")
