@@ -80,7 +80,8 @@ def with_said(before: Resolution | None, given: Json, lessons: Json, actions: li
     said = old | {name: value for name, value in given.items() if value is not None}
     told = {name: value for name, value in lessons.items() if value}
     if told:
-        said["lessons"] = old.get("lessons", {}) | told
+        learnt = before.lessons.wire() if before is not None and before.lessons is not None else {}
+        said["lessons"] = learnt | told
     if actions:
         said["actions"] = [each.wire() for each in actions]
     return said

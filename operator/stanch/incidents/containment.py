@@ -10,22 +10,12 @@ from typing import TYPE_CHECKING
 from stanch.actions.registry import ACTIONS
 from stanch.api.v1alpha1.hold import HeldEntry, Rule, hold_key
 from stanch.api.v1alpha1.incident import FINALIZER, AIIncident
-from stanch.api.v1alpha1.status import PlannedStep, PlanStatus, StepState, StepStatus
+from stanch.api.v1alpha1.plan import PlannedStep, PlanStatus
+from stanch.api.v1alpha1.status import StepState, StepStatus
 from stanch.api.v1alpha1.steps import OnFailure
 from stanch.holds import entries as holds
-from stanch.incidents.facts import (
-    Act,
-    AddFinalizer,
-    Decision,
-    EnsureHold,
-    Facts,
-    Item,
-    Limits,
-    RemoveFinalizer,
-    items_of,
-    only_looks,
-    settled,
-)
+from stanch.incidents.acts import Act, AddFinalizer, Decision, EnsureHold, RemoveFinalizer
+from stanch.incidents.facts import Facts, Item, Limits, items_of, only_looks, settled
 from stanch.incidents.gate import Gate, passed
 from stanch.incidents.journal import FAILED, Progress, Turn, advance, next_turn
 from stanch.incidents.record import key_of, ref_of

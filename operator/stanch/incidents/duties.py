@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from stanch.api.v1alpha1.incident import AIIncident
     from stanch.api.v1alpha1.status import AIIncidentStatus
     from stanch.clocks.data import Clocks
-    from stanch.incidents.facts import Decision
+    from stanch.incidents.acts import Decision
 
 
 def with_duties(incident: AIIncident, decision: Decision, clocks: Clocks, now: datetime) -> Decision:

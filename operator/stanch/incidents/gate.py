@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from stanch.api.v1alpha1.status import AIIncidentStatus, ApprovalStatus, PlanStatus
+    from stanch.api.v1alpha1.plan import PlanStatus
+    from stanch.api.v1alpha1.status import AIIncidentStatus, ApprovalStatus
     from stanch.incidents.facts import Facts, Limits
 
 _RULE = "ApprovalRequired"

@@ -11,8 +11,9 @@ from stanch.api.v1alpha1.incident import Severity
 from stanch.api.v1alpha1.recovery import ReleaseStage
 from stanch.api.v1alpha1.status import Change, ObjectReference, Phase, StepState, StepStatus
 from stanch.api.v1alpha1.steps import OnFailure
+from stanch.incidents.acts import Act, EndPods, RunErrand, TryOut
 from stanch.incidents.contest import came_undone, slipped_through
-from stanch.incidents.facts import Act, Contest, EndPods, Facts, Item, RunErrand, TryOut, allowed
+from stanch.incidents.facts import Contest, Facts, Item, allowed
 from stanch.incidents.record import BEGUN, EARLIER_FAILED, EARLIER_UNDONE, record, waits
 from stanch.incidents.upkeep import missing
 from stanch.status.conditions import CONTESTED

@@ -11,7 +11,7 @@ import structlog
 from stanch.actions.objects import Obj
 from stanch.api.v1alpha1.incident import FINALIZER, AIIncident
 from stanch.errors import Conflict, Forbidden, Rejected, Retry, StanchError
-from stanch.incidents.facts import (
+from stanch.incidents.acts import (
     Act,
     AddFinalizer,
     Create,
@@ -19,15 +19,14 @@ from stanch.incidents.facts import (
     DropHold,
     EndPods,
     EnsureHold,
-    Facts,
     GiveBackHold,
     Measure,
     Patch,
-    Preflight,
     RemoveFinalizer,
     RunErrand,
     TryOut,
 )
+from stanch.incidents.facts import Facts, Preflight
 from stanch.incidents.preflight import try_out
 from stanch.kube.resources import AIINCIDENTS, PODS, ObjectRef
 from stanch.queue import Key
@@ -159,9 +158,8 @@ class Performer:
         body = await self.kube.json_patch(
             act.obj.ref, act.ops, resource_version=act.obj.meta.resource_version
         )
-        log.info(
-            "changed", object=str(act.obj.ref), fields=sorted({op["path"] for op in act.ops})
-        )  # no values
+        # Values may be credentials: where they are is enough.
+        log.info("changed", object=str(act.obj.ref), fields=sorted({op["path"] for op in act.ops}))
         self._see(lambda seen: _with(seen, Obj(act.obj.resource, body)))
 
     async def _create(self, act: Create) -> None:

@@ -8,12 +8,13 @@ from stanch.actions.protocol import Edit, Make, Remove
 from stanch.api.v1alpha1.hold import HELD_LABEL
 from stanch.api.v1alpha1.status import Change, ChangeType
 from stanch.errors import Forbidden
-from stanch.incidents.facts import Preflight, TryOut
+from stanch.incidents.facts import Preflight
 from stanch.incidents.record import reference_of
 from stanch.kube.rights import may
 from stanch.plans.changes import all_in_place, stored_as
 
 if TYPE_CHECKING:
+    from stanch.incidents.acts import TryOut
     from stanch.kube.client import Kube
     from stanch.kube.resources import ObjectRef
 

@@ -19,11 +19,12 @@ from stanch.api.v1alpha1.status import ENDED, AIIncidentStatus, Phase
 from stanch.clocks.data import Clocks, load
 from stanch.errors import Conflict, NotFound, Rejected, StanchError
 from stanch.incidents import containment, release, signalled, stages
+from stanch.incidents.acts import Decision, RemoveFinalizer
 from stanch.incidents.archive import Archive
 from stanch.incidents.census import Census
 from stanch.incidents.duties import pressing, unattended, with_duties
 from stanch.incidents.events import event, given_up, notes
-from stanch.incidents.facts import Contest, Decision, Facts, Limits, RemoveFinalizer, begun
+from stanch.incidents.facts import Contest, Facts, Limits, begun
 from stanch.incidents.gather import gather
 from stanch.incidents.hints import Hints
 from stanch.incidents.perform import Performer

@@ -15,7 +15,8 @@ from stanch.api.v1alpha1.status import (
     StepState,
     StepStatus,
 )
-from stanch.incidents.facts import Facts, Item, TryOut, as_contained
+from stanch.incidents.acts import TryOut
+from stanch.incidents.facts import Facts, Item, as_contained
 from stanch.kube.resources import CHANGEABLE, ObjectRef
 from stanch.plans.changes import (
     all_in_place,

@@ -23,18 +23,9 @@ from stanch.api.v1alpha1.status import (
     UndoRecord,
 )
 from stanch.holds import entries as holds
+from stanch.incidents.acts import Act, Decision, DropHold, GiveBackHold, RemoveFinalizer
 from stanch.incidents.containment import gave_up
-from stanch.incidents.facts import (
-    Act,
-    Decision,
-    DropHold,
-    Facts,
-    GiveBackHold,
-    Item,
-    RemoveFinalizer,
-    items_of,
-    retains,
-)
+from stanch.incidents.facts import Facts, Item, items_of, retains
 from stanch.incidents.record import BEGUN, DONE, LABEL, UNTOUCHED
 from stanch.incidents.story import Told, tell
 from stanch.incidents.way_back import way_back

@@ -24,19 +24,9 @@ from stanch.api.v1alpha1.status import (
     VerificationStatus,
 )
 from stanch.holds import entries as holds
+from stanch.incidents.acts import Act, Decision, DropHold, EnsureHold, GiveBackHold, Measure
 from stanch.incidents.containment import keys_of, wanted_hold
-from stanch.incidents.facts import (
-    Act,
-    Decision,
-    DropHold,
-    EnsureHold,
-    Facts,
-    GiveBackHold,
-    Item,
-    Limits,
-    Measure,
-    items_of,
-)
+from stanch.incidents.facts import Facts, Item, Limits, items_of
 from stanch.incidents.journal import FAILED, Progress, advance
 from stanch.incidents.record import BEGUN, DONE
 from stanch.incidents.release import give_back

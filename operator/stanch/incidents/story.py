@@ -11,7 +11,6 @@ from stanch.api.v1alpha1.status import (
     AIIncidentStatus,
     Contested,
     Phase,
-    PlanStatus,
     ReleaseStatus,
     StepState,
     StepStatus,
@@ -29,6 +28,7 @@ from stanch.status.text import contested_line, span, summary, target_line
 
 if TYPE_CHECKING:
     from stanch.api.v1alpha1.evidence import EvidenceRecord
+    from stanch.api.v1alpha1.plan import PlanStatus
     from stanch.incidents.facts import Contest, Facts
 
 _JUST_CREATED = timedelta(seconds=2)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from stanch.api.v1alpha1.hold import HELD_LABEL
 from stanch.api.v1alpha1.status import Change, ChangeType
-from stanch.incidents.facts import Create, Delete, Patch
+from stanch.incidents.acts import Create, Delete, Patch
 from stanch.incidents.record import ref_of
 from stanch.plans.changes import forward, pointer
 

@@ -9,13 +9,14 @@ from stanch.actions.protocol import Observation
 from stanch.api.v1alpha1.hold import HELD_LABEL, hold_key
 from stanch.api.v1alpha1.status import Change, ChangeType, FieldChange, StepStatus
 from stanch.holds import entries as holds
-from stanch.incidents.facts import Act, Create, Delete, Facts, Patch
+from stanch.incidents.acts import Act, Create, Delete, Patch
 from stanch.incidents.record import BEGUN, DONE, LABEL, UNTOUCHED, key_of, ref_of
 from stanch.plans.changes import back, both_mean, lookup
 
 if TYPE_CHECKING:
     from stanch.actions.objects import Obj
     from stanch.api.v1alpha1.hold import HeldEntry
+    from stanch.incidents.facts import Facts
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from stanch.api.v1alpha1.status import PlannedStep
+    from stanch.api.v1alpha1.plan import PlannedStep
     from stanch.api.v1alpha1.steps import Step
 
 _LENGTH = 16

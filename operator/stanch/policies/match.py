@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from stanch.api.v1alpha1.incident import Mode, PolicyKind
+from stanch.api.v1alpha1.plan import CarriedNotification, PlanPolicy
 from stanch.api.v1alpha1.policy import ClusterContainmentPolicy, ContainmentPolicy, Guardrails
-from stanch.api.v1alpha1.status import CarriedNotification, PlanPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from stanch.api.v1alpha1.incident import AIIncident
-    from stanch.api.v1alpha1.status import CarriedNotification, TimelineEntry
+    from stanch.api.v1alpha1.plan import CarriedNotification
+    from stanch.api.v1alpha1.status import TimelineEntry
 
 SAMPLE = "manifests/samples/notifications.yaml"
 _SEVERITIES = tuple(Severity)

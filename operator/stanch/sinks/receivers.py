@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from stanch.api.v1alpha1.incident import AIIncident
-    from stanch.api.v1alpha1.status import CarriedNotification, TimelineEntry
+    from stanch.api.v1alpha1.plan import CarriedNotification
+    from stanch.api.v1alpha1.status import TimelineEntry
     from stanch.evidence.store import Store
     from stanch.kube.client import Kube
     from stanch.settings import Settings

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
     from stanch.api.v1alpha1.incident import AIIncident, Target
-    from stanch.api.v1alpha1.status import PlanStatus
+    from stanch.api.v1alpha1.plan import PlanStatus
 
 _SHORT = {
     "Deployment": "Deploy",

@@ -21,21 +21,18 @@ from stanch.api.v1alpha1.status import Change, ChangeType
 from stanch.holds import entries
 from stanch.holds.canary import HoldProof, Proof
 from stanch.incidents import containment, release
-from stanch.incidents.facts import (
+from stanch.incidents.acts import (
     AddFinalizer,
     Create,
     Delete,
     DropHold,
     EnsureHold,
-    Facts,
     GiveBackHold,
-    Limits,
     Patch,
-    Preflight,
     RemoveFinalizer,
     TryOut,
-    items_of,
 )
+from stanch.incidents.facts import Facts, Limits, Preflight, items_of
 from stanch.incidents.preflight import marked
 from stanch.incidents.record import key_of, ref_of, reference_of
 from stanch.kube.resources import DEPLOYMENTS, NETWORKPOLICIES
@@ -44,7 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from stanch.api.v1alpha1.hold import Held
-    from stanch.incidents.facts import Act
+    from stanch.incidents.acts import Act
 
 Json = dict[str, Any]
 SPACE = "chat"

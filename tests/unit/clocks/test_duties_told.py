@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from stanch.incidents.acts import AddFinalizer, Decision
 from stanch.incidents.duties import pressing, unattended, with_duties
 from stanch.incidents.events import notes
-from stanch.incidents.facts import AddFinalizer, Decision
 from stanch.observability.duties import MOST, Due, DutyBoard
 from stanch.observability.metrics import Metrics
 from tests.unit.clocks.duty_cases import ALL, AWARE, NONE, case, decided

@@ -18,7 +18,8 @@ from stanch.api.v1alpha1.hold import Rule
 from stanch.api.v1alpha1.incident import DesiredState
 from stanch.api.v1alpha1.steps import OnFailure, Step, StepMember
 from stanch.incidents import containment, release
-from stanch.incidents.facts import Act, Decision, Facts, Limits, Patch, RemoveFinalizer, items_of
+from stanch.incidents.acts import Act, Decision, Patch, RemoveFinalizer
+from stanch.incidents.facts import Facts, Limits, items_of
 from stanch.plans.changes import field_change, lookup, pointer
 from tests.unit.actions.cluster_objects import obj
 from tests.unit.incidents.walk import (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -23,7 +23,7 @@ from stanch.api.v1alpha1.steps import (
     Suspend,
 )
 from stanch.api.v1alpha1.versions import RollbackTo
-from stanch.incidents.facts import EndPods, EnsureHold, Facts, Patch
+from stanch.incidents.acts import EndPods, EnsureHold, Patch
 from stanch.status import conditions
 from tests.unit.actions.cluster_objects import obj, owned_by, pod
 from tests.unit.incidents.walk import (
@@ -37,6 +37,9 @@ from tests.unit.incidents.walk import (
     with_object,
     with_spec,
 )
+
+if TYPE_CHECKING:
+    from stanch.incidents.facts import Facts
 
 ORDER = ["TryOut", "AddFinalizer", "EnsureHold", "Patch"]
 STOP = Step(scale_to_zero=ScaleToZero())

@@ -17,7 +17,8 @@ from stanch.evidence.take import Taken
 from stanch.holds.canary import Canary
 from stanch.holds.keeper import HoldKeeper
 from stanch.incidents import containment
-from stanch.incidents.facts import EnsureHold, Facts, Limits, Patch, RunErrand, items_of
+from stanch.incidents.acts import EnsureHold, Patch, RunErrand
+from stanch.incidents.facts import Facts, Limits, items_of
 from stanch.incidents.reconcile import Reconciler
 from stanch.kube.resources import AIINCIDENTS, REPLICASETS, ObjectRef, Resource
 from stanch.observability.metrics import Metrics

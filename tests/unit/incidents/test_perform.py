@@ -10,7 +10,7 @@ from stanch.actions.objects import Obj
 from stanch.actions.protocol import Doomed
 from stanch.errors import Forbidden
 from stanch.holds.keeper import HoldKeeper
-from stanch.incidents.facts import EndPods, Patch
+from stanch.incidents.acts import EndPods, Patch
 from stanch.incidents.perform import Performer
 from stanch.kube.resources import PODS, REPLICASETS, ObjectRef
 from tests.unit.incidents.in_memory import NO_TOOLS, TARGET, InMemory

@@ -12,7 +12,8 @@ from stanch.api.v1alpha1.hold import Rule, hold_key
 from stanch.api.v1alpha1.incident import Target
 from stanch.api.v1alpha1.status import ObjectReference, Phase, StepState, StepStatus
 from stanch.api.v1alpha1.steps import OnFailure
-from stanch.incidents.facts import EnsureHold, Item, Patch, TryOut
+from stanch.incidents.acts import EnsureHold, Patch, TryOut
+from stanch.incidents.facts import Item
 from stanch.incidents.journal import Turn, next_turn
 from stanch.incidents.record import waits
 from stanch.plans.changes import lookup

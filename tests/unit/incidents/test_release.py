@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -15,7 +15,7 @@ from stanch.api.v1alpha1.hold import HeldEntry
 from stanch.api.v1alpha1.incident import DeletionPolicy, DesiredState
 from stanch.api.v1alpha1.status import Change, Phase, StepState
 from stanch.holds import entries
-from stanch.incidents.facts import Delete, Facts, Patch
+from stanch.incidents.acts import Delete, Patch
 from stanch.status import conditions
 from tests.unit.actions.cluster_objects import obj
 from tests.unit.incidents.walk import (
@@ -30,6 +30,9 @@ from tests.unit.incidents.walk import (
     with_object,
     with_spec,
 )
+
+if TYPE_CHECKING:
+    from stanch.incidents.facts import Facts
 
 ORDER = ["GiveBackHold", "Patch", "DropHold", "RemoveFinalizer"]
 LATER = NOW + timedelta(minutes=5)

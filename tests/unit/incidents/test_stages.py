@@ -19,7 +19,8 @@ from stanch.api.v1alpha1.recovery import Probation, ReleaseMode, ReleaseStage
 from stanch.api.v1alpha1.status import AIIncidentStatus, AskedBy, CheckOutcome, Phase
 from stanch.holds import entries
 from stanch.incidents import containment, release, stages, ways
-from stanch.incidents.facts import Decision, Facts, Limits, Measure
+from stanch.incidents.acts import Decision, Measure
+from stanch.incidents.facts import Facts, Limits
 from stanch.incidents.ways import Way
 from stanch.policies.match import Choice
 from stanch.status import conditions

@@ -17,22 +17,19 @@ from stanch.api.v1alpha1.status import Change, ChangeType
 from stanch.holds import entries
 from stanch.holds.canary import HoldProof, Proof
 from stanch.incidents import containment, release
-from stanch.incidents.facts import (
+from stanch.incidents.acts import (
     Act,
     AddFinalizer,
     Decision,
     DropHold,
     EndPods,
     EnsureHold,
-    Facts,
     GiveBackHold,
-    Limits,
     Patch,
-    Preflight,
     RemoveFinalizer,
     TryOut,
-    items_of,
 )
+from stanch.incidents.facts import Facts, Limits, Preflight, items_of
 from stanch.incidents.preflight import marked
 from stanch.incidents.record import reference_of
 from tests.unit.actions.cluster_objects import obj

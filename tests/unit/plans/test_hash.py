@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stanch.api.v1alpha1.status import PlannedStep
+from stanch.api.v1alpha1.plan import PlannedStep
 from stanch.plans.hash import plan_hash
 
 WORDS = st.text("abc→0", max_size=6)

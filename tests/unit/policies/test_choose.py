@@ -6,7 +6,8 @@ from typing import Any, cast
 
 import pytest
 
-from stanch.api.v1alpha1.status import AIIncidentStatus, Phase, PlanStatus
+from stanch.api.v1alpha1.plan import PlanStatus
+from stanch.api.v1alpha1.status import AIIncidentStatus, Phase
 from stanch.kube.resources import (
     CLUSTERCONTAINMENTPOLICIES,
     CONTAINMENTPOLICIES,

@@ -7,14 +7,12 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from stanch.api.v1alpha1.evidence import EvidenceRecord
+from stanch.api.v1alpha1.plan import CarriedNotification, PlanPolicy, PlanStatus
 from stanch.api.v1alpha1.status import (
     AIIncidentStatus,
-    CarriedNotification,
     Contested,
     DeliveryStatus,
     Phase,
-    PlanPolicy,
-    PlanStatus,
     TimelineEntry,
     Timestamps,
 )

@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from stanch.api.v1alpha1.status import CarriedNotification
+from stanch.api.v1alpha1.plan import CarriedNotification
 from stanch.errors import Forbidden, Unavailable
 from stanch.policies.match import Choice
 from stanch.settings import Settings

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stanch.api.v1alpha1.status import CarriedNotification, Contested
+from stanch.api.v1alpha1.plan import CarriedNotification
+from stanch.api.v1alpha1.status import Contested
 from stanch.settings import Settings
 from stanch.sinks.notify import TONES, concerns, is_told, message, refusal
 from tests.unit.sinks.telling import entry, told, with_status
