@@ -156,7 +156,7 @@ test: lint binaries node signals browser ## Everything but the long tests: lint,
 
 .PHONY: test-long
 test-long: binaries node signals clocks ## The exhaustive tests: whole crash matrices, long property and soak runs
-	@status=0; $(BIN)/python -m pytest -m long -n $(WORKERS) --dist loadgroup $(PYTEST_ARGS) || status=$$?; \
+	@status=0; $(BIN)/python -m pytest -m long -n $(WORKERS) --dist worksteal $(PYTEST_ARGS) || status=$$?; \
 	if [[ $$status == 5 ]]; then echo "no test is marked long"; else exit $$status; fi
 
 .PHONY: docs

@@ -41,8 +41,6 @@ if TYPE_CHECKING:
     from tests.cluster import Kubectl, OwnSandbox
     from tests.proxy import Request
 
-pytestmark = pytest.mark.xdist_group("outage")  # all cases live through the same outage
-
 WITHIN = 60.0  # seconds: an operator that lost its lease waits for it
 IN_VAIN = 5  # requests: without etcd they take their time
 FLAGS = {
