@@ -19,6 +19,7 @@ from aiohttp import web
 
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import Callable
 
     from aiohttp.typedefs import Handler
 
@@ -90,12 +91,17 @@ class Connection(asyncio.Protocol):
 
 
 class Listener:
-    """Serves `app` over TLS. Handlers call `vouch` once they know the sender."""
+    """Serves `app` over TLS. Handlers call `vouch` once they know the sender.
 
-    def __init__(self, app: web.Application, context: ssl.SSLContext, bounds: Bounds | None = None) -> None:
+    `tls` is asked at each handshake: certificates change while it runs.
+    """
+
+    def __init__(
+        self, app: web.Application, tls: Callable[[], ssl.SSLContext], bounds: Bounds | None = None
+    ) -> None:
         self.bounds = bounds or Bounds()
         self.port = 0
-        self._context = context
+        self._tls = tls
         self._open: dict[Connection, None] = {}
         self._unknown: dict[Connection, None] = {}  # in the order in which they became so
         self._by_transport: dict[asyncio.BaseTransport, Connection] = {}
@@ -228,7 +234,7 @@ class Listener:
             await asyncio.get_running_loop().connect_accepted_socket(
                 lambda: connection,
                 accepted,
-                ssl=self._context,
+                ssl=self._tls(),
                 ssl_handshake_timeout=self.bounds.handshake,
                 ssl_shutdown_timeout=self.bounds.handshake,
             )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 import time
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -13,11 +12,13 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import ValidationError
 
+from stanch.certificates.files import CertificateFiles
 from stanch.observability.audit import AuditBatch, DenialFilter, Denied
 from stanch.observability.listener import MAX_LINE_BYTES, Listener
 from stanch.observability.tokens import TokenFile
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable
 
     from aiohttp.typedefs import Handler
@@ -172,18 +173,9 @@ class Servers:
             self._runner = None
 
 
-def tls(settings: Settings) -> ssl.SSLContext:
-    """Of the receiver. A client certificate is asked for, never demanded: the API server, which sends audit
-    events to the same port, may have none. Who sends alerts needs one: that is for their credentials to say.
-
-    Raises OSError if a file cannot be read.
-    """
+def tls(settings: Settings) -> Callable[[], ssl.SSLContext]:
+    """What the next handshake is made with. Raises OSError if a file cannot be used."""
     if settings.tls_cert_file is None or settings.tls_key_file is None:
         raise ValueError("the receiver needs tls_cert_file and tls_key_file")
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(settings.tls_cert_file, settings.tls_key_file)
-    if settings.signal_client_ca_file is not None:
-        context.load_verify_locations(settings.signal_client_ca_file)
-        context.verify_mode = ssl.CERT_OPTIONAL
-    return context
+    files = CertificateFiles(settings.tls_cert_file, settings.tls_key_file, settings.signal_client_ca_file)
+    return files.context

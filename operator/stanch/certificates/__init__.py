@@ -1,0 +1,1 @@
+"""The receiver's certificate: served as it is now, not as it was at the start."""
