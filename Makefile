@@ -120,9 +120,10 @@ down: $(STAMP) ## End what `make up` started
 ##@ Develop
 
 .PHONY: generate
-generate: $(STAMP) ## Write crds/ and docs/reference/ from the types and commands, and the chart's files from those
+generate: $(STAMP) ## Write crds/, manifests/rbac/ and docs/reference/ from the code, and the chart's files from those
 	@$(BIN)/python -m stanch.api.generate
 	@$(BIN)/python -m stanch.cli.generate
+	@$(BIN)/python -m stanch.granted.generate
 	@$(BIN)/python -m charts.generate
 
 .PHONY: lint
@@ -133,6 +134,7 @@ lint: $(STAMP) ## ruff, mypy --strict, import-linter, and nothing generated is o
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/python -m stanch.api.generate --check
 	@$(BIN)/python -m stanch.cli.generate --check
+	@$(BIN)/python -m stanch.granted.generate --check
 	@$(BIN)/python -m charts.generate --check
 
 .PHONY: audit

@@ -36,6 +36,7 @@ _MANIFESTS: Mapping[str, Sequence[str]] = {
     "rbac.yaml": ("manifests/rbac/operator.yaml", "manifests/rbac/canary.yaml", "manifests/rbac/people.yaml"),
     "verification-jobs.yaml": ("manifests/rbac/verification-jobs.yaml",),
     "cluster-network-policies.yaml": ("manifests/rbac/cluster-network-policies.yaml",),
+    "bind.yaml": ("manifests/rbac/bind.yaml",),
     "flowschema.yaml": ("manifests/operator/flowschema.yaml",),
 }
 # Copied byte by byte, where they exist.

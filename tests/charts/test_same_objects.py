@@ -51,6 +51,7 @@ def test_stamps_are_a_switch() -> None:
     [
         ("verification-jobs", "rights.verificationJobs=true"),
         ("cluster-network-policies", "rights.clusterNetworkPolicies=true"),
+        ("bind", "rights.bind={llm-reader}"),
     ],
 )
 def test_an_optional_right_is_a_switch(file: str, value: str) -> None:

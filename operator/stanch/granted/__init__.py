@@ -1,0 +1,1 @@
+"""What the operator is granted, declared once: its account's manifests and their reference follow."""
