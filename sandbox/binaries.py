@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import subprocess
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from sandbox.errors import BuildError, DownloadError, SandboxError, UnreachableE
 from sandbox.progress import Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
 _ORIGINS = "origins.json"  # beside the cached programs: part → where it came from
 _OLDEST_ETCD = (3, 5)  # what Kubernetes 1.34 and later ask of etcd
@@ -66,19 +66,20 @@ class Binaries:
 
 
 class _Search:
-    """The parts found so far, in the order of the sources."""
+    """The parts of one module found so far, in the order of the sources."""
 
-    def __init__(self, sources: Sources, progress: Progress) -> None:
+    def __init__(self, sources: Sources, progress: Progress, module: Path, parts: Sequence[str]) -> None:
         self.sources = sources
         self.progress = progress
-        self.pins = versions.read()
+        self.parts = parts
+        self.pins = versions.read(module)
         self.platform = versions.Platform.here()
         self.cached = sources.cache / "controlplane" / f"{self.pins.digest}-{self.platform}"
         self.paths: dict[str, Path] = {}
         self.origins: dict[str, str] = {}
 
     def missing(self) -> list[str]:
-        return [part for part in versions.PARTS if part not in self.paths]
+        return [part for part in self.parts if part not in self.paths]
 
     def take(self, parts: Iterable[tuple[str, Path]], origin: str) -> None:
         for part, path in parts:
@@ -89,7 +90,7 @@ class _Search:
         if directory is None:
             return
         origin = f"KUBEBUILDER_ASSETS ({directory})"
-        found = {part: directory / part for part in versions.PARTS if os.access(directory / part, os.X_OK)}
+        found = {part: directory / part for part in self.parts if os.access(directory / part, os.X_OK)}
         servers = [part for part in versions.KUBERNETES_SERVERS if part in found]
         other = {part: said for part in servers if (said := minor(found[part])) != self.pins.kubernetes_minor}
         if other and len(servers) < len(versions.KUBERNETES_SERVERS):
@@ -102,10 +103,7 @@ class _Search:
         self.take(found.items(), origin)
 
     def look_in_cache(self) -> None:
-        record = self.cached / _ORIGINS
-        if not record.exists():
-            return
-        for part, origin in json.loads(record.read_text()).items():
+        for part, origin in self._record().items():
             if part in self.missing() and os.access(self.cached / part, os.X_OK):
                 self.take([(part, self.cached / part)], origin)
 
@@ -137,12 +135,15 @@ class _Search:
         except BuildError as error:
             self.progress.say(str(error))
             return
-        self.take(built.items(), "built from the modules of sandbox/controlplane/go.mod")
+        self.take(built.items(), f"built from the modules of sandbox/{self.pins.module.name}/go.mod")
         self.remember()
 
     def look_on_path(self) -> None:
-        """The next best real thing: what the machine has installed, when it is new enough."""
-        for part in self.missing():
+        """The next best real thing: what the machine has installed, when it is new enough.
+
+        Not for an older Kubernetes, which was asked for by its version.
+        """
+        for part in self.missing() if self.pins.module == versions.MODULE_DIRECTORY else []:
             command = shutil.which(part)
             if command is None:
                 continue
@@ -157,16 +158,32 @@ class _Search:
     def remember(self) -> None:
         ours = {part: self.origins[part] for part, path in self.paths.items() if path.parent == self.cached}
         if ours:
-            (self.cached / _ORIGINS).write_text(json.dumps(ours, indent=2, sort_keys=True) + "\n")
+            known = {**self._record(), **ours}
+            (self.cached / _ORIGINS).write_text(json.dumps(known, indent=2, sort_keys=True) + "\n")
+
+    def _record(self) -> dict[str, str]:
+        record = self.cached / _ORIGINS
+        return dict(json.loads(record.read_text())) if record.exists() else {}
 
 
 def find(sources: Sources | None = None, progress: Progress | None = None) -> Binaries:
     """A program for every part; fetched or built once, by one process at a time.
 
+    Nothing of an older Kubernetes (STANCH_KUBERNETES) is taken from KUBEBUILDER_ASSETS, which has one.
+
     Raises:
         SandboxError: a part is to be had nowhere; the message names it and what was tried.
     """
-    search = _Search(sources or Sources(), progress or Progress())
+    sources, progress, module = sources or Sources(), progress or Progress(), versions.chosen()
+    if module == versions.MODULE_DIRECTORY:
+        return _find(_Search(sources, progress, module, versions.PARTS))
+    shared = [part for part in versions.PARTS if part not in versions.OF_KUBERNETES]
+    ours = _find(_Search(sources, progress, versions.MODULE_DIRECTORY, shared))
+    older = _find(_Search(replace(sources, assets=None), progress, module, versions.OF_KUBERNETES))
+    return Binaries({**ours.paths, **older.paths}, {**ours.origins, **older.origins})
+
+
+def _find(search: _Search) -> Binaries:
     search.look_in_assets()
     search.look_in_cache()
     if search.missing():

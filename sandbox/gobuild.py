@@ -144,9 +144,10 @@ def _program(
     go: Path, pins: versions.Pins, directory: Path, families: Sequence[str], progress: Progress
 ) -> Path:
     """One program holding the families, named after them."""
-    label = f"{', '.join(families)} (Kubernetes {pins.kubernetes}, etcd {pins.etcd}, KWOK {pins.kwok})"
+    of = {"etcd": f"etcd {pins.etcd}", "kwok": f"KWOK {pins.kwok}"}
+    label = ", ".join(of.get(family, f"{family} {pins.kubernetes}") for family in families)
     tags = ["only", *families]
-    package = Package(versions.MODULE_DIRECTORY, label, tags=tags, link_flags=kubernetes_link_flags(pins))
+    package = Package(pins.module, label, tags=tags, link_flags=kubernetes_link_flags(pins))
     return compile_program(go, package, directory / "-".join(["controlplane", *families]), progress)
 
 

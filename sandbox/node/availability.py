@@ -10,6 +10,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from sandbox import versions
 from sandbox.errors import SandboxError
 
 # Commands, each with the Debian package it comes with.
@@ -56,10 +57,9 @@ class Availability:
 @functools.cache
 def real_node_available() -> Availability:
     """Ask the machine, once a process."""
-    if sys.platform != "linux":
-        return Availability(f"a real node needs Linux, this is {sys.platform}")
-    if os.geteuid() != 0:
-        return Availability("a real node needs root: run as root, or use a virtual machine")
+    elsewhere = _belongs_elsewhere()
+    if elsewhere:
+        return Availability(elsewhere)
     packages = _missing_packages()
     if packages:
         return Availability(
@@ -73,6 +73,16 @@ def real_node_available() -> Availability:
     if done.returncode:
         return Availability(f"a real node cannot run here: {done.stderr.strip()}")
     return Availability()
+
+
+def _belongs_elsewhere() -> str:
+    if versions.chosen() != versions.MODULE_DIRECTORY:
+        return f"a real node has a newer kubelet than {versions.CHOICE} has servers: unset it"
+    if sys.platform != "linux":
+        return f"a real node needs Linux, this is {sys.platform}"
+    if os.geteuid() != 0:
+        return "a real node needs root: run as root, or use a virtual machine"
+    return ""
 
 
 def require_real_node() -> Path:

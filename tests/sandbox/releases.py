@@ -37,7 +37,7 @@ class ReleaseSite:
 
     def publish(self) -> None:
         """Everything at its place, each with a checksum that fits."""
-        pins, platform = versions.read(), versions.Platform.here()
+        pins, platform = versions.read(versions.chosen()), versions.Platform.here()
         for part in (*versions.KUBERNETES_SERVERS, versions.KUBECTL):
             path = f"/k8s/v{pins.kubernetes}/bin/{platform.os}/{platform.architecture}/{part}"
             self._put(path, self.programs[part])

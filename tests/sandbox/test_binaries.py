@@ -8,6 +8,7 @@ import re
 import socket
 import threading
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -36,7 +37,7 @@ class Terminal(io.StringIO):
 @pytest.fixture(autouse=True)
 def bare_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Nothing installed, nothing configured, no proxy."""
-    for name in ("KUBEBUILDER_ASSETS", "http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+    for name in ("KUBEBUILDER_ASSETS", versions.CHOICE, "http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
     (tmp_path / "path").mkdir()
     monkeypatch.setenv("PATH", str(tmp_path / "path"))
@@ -191,6 +192,41 @@ def test_an_assets_api_server_of_another_version_is_not_mixed_with_other_control
     found, told = find(Sources(assets=assets, cache=tmp_path / "cache", sites=site.sites, build=False))
     assert found["kube-apiserver"].read_bytes() == site.programs["kube-apiserver"]
     assert "holds kube-apiserver 1.29 and not the other servers" in told
+
+
+def test_an_older_kubernetes_brings_its_servers_and_kubectl_and_nothing_stands_in_for_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """etcd and KWOK are those of every version; assets and what is installed are of one version each."""
+    *_, older = versions.modules().values()
+    for part in versions.PARTS:
+        script(tmp_path / "assets" / part, f"echo Kubernetes v{versions.read(older).kubernetes}")
+        script(tmp_path / "path" / part, "echo Version: 3.5.21")
+    monkeypatch.setenv(versions.CHOICE, versions.read(older).kubernetes_minor)
+    with contextmanager(releases.serve)({part: part.encode() for part in versions.PARTS}) as site:
+        found, _ = find(Sources(tmp_path / "assets", tmp_path / "cache", site.sites, build=False))
+        assert site.fetched("kube-apiserver") == [None]
+        assert f"/v{versions.read(older).kubernetes}/" in found.origins["kubectl"]
+        from_assets = {part for part in versions.PARTS if found[part].parent == tmp_path / "assets"}
+        assert from_assets == {"etcd", "kwok"}
+    error, _ = refused(Sources(tmp_path / "assets", tmp_path / "empty", NOWHERE, build=False))
+    assert error.startswith("no kube-apiserver, kube-controller-manager, kube-scheduler, kubectl: ")
+
+
+def test_a_kubernetes_that_is_not_pinned_is_refused_and_those_that_are_are_named(
+    sources: Sources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(versions.CHOICE, "1.12")
+    error, _ = refused(sources)
+    assert error == f"STANCH_KUBERNETES is '1.12': set it to one of {', '.join(versions.modules())}"
+
+
+def test_each_older_kubernetes_is_the_minor_that_its_directory_says_and_all_its_modules_are() -> None:
+    for minor, module in versions.modules().items():
+        pins = versions.read(module)
+        assert pins.kubernetes_minor == minor
+        staged = re.findall(r"^\t(k8s\.io/\S+) => \1 v(\S+)$", (module / "go.mod").read_text(), re.MULTILINE)
+        assert {version for _, version in staged} == {f"0.{pins.kubernetes.removeprefix('1.')}"}
 
 
 def test_what_the_machine_has_is_the_last_resort_and_said(tmp_path: Path) -> None:

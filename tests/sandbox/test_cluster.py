@@ -24,7 +24,7 @@ spec:
 
 def test_the_server_says_the_version_that_is_pinned(kubectl: Kubectl) -> None:
     said = json.loads(kubectl("version", "-o", "json", check=True).stdout)
-    expected = f"v{versions.read().kubernetes}"
+    expected = f"v{versions.read(versions.chosen()).kubernetes}"
     assert said["serverVersion"]["gitVersion"] == expected
     assert said["clientVersion"]["gitVersion"] == expected
 
