@@ -120,7 +120,7 @@ down: $(STAMP) ## End what `make up` started
 ##@ Develop
 
 .PHONY: generate
-generate: $(STAMP) ## Write crds/, manifests/rbac/ and docs/reference/ from the code, and the chart's files from those
+generate: $(STAMP) ## Write crds/, manifests/rbac/ and docs/reference/ from the code, and the chart's files and page from those
 	@$(BIN)/python -m stanch.api.generate
 	@$(BIN)/python -m stanch.cli.generate
 	@$(BIN)/python -m stanch.granted.generate

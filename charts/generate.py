@@ -1,4 +1,5 @@
-"""`python -m charts.generate [--check]`: what has no values in the chart, from crds/ and manifests/.
+"""`python -m charts.generate [--check]`: what has no values in the chart, from crds/ and manifests/; and
+docs/reference/values.md, from those that it has.
 
 The chart reads it with `.Files.Get`: no brace is taken for a template, and only the namespace is replaced.
 """
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
+
+from charts import values
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -55,7 +58,7 @@ def generated(root: Path = ROOT) -> dict[str, str]:
         source = root / "manifests" / "observability" / name
         if source.exists():
             files[str(FILES / "observability" / name)] = source.read_text(encoding="utf-8")
-    return files
+    return files | {values.PAGE: values.page(root)}
 
 
 def _document(sources: Sequence[Path], root: Path) -> str:
@@ -95,7 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         stale = drifted()
         for path in stale:
             sys.stderr.write(
-                f"{path} is not what crds/ and manifests/ say; run `make generate` and commit it\n"
+                f"{path} is not what it is generated from says; run `make generate` and commit it\n"
             )
         return 1 if stale else 0
     for path, content in generated().items():

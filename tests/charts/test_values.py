@@ -6,7 +6,6 @@ import base64
 import json
 
 import pytest
-import yaml
 
 from tests.charts.chart import CHART, ROOT, Json, hooks, kustomized, refused, rendered, run
 
@@ -24,27 +23,6 @@ def test_lint_has_nothing_to_say() -> None:
     code, said = run("lint", "--strict", str(CHART))
     assert code == 0, said
     assert "[WARNING]" not in said
-
-
-def test_every_value_has_a_place_in_the_schema() -> None:
-    """Otherwise a default would be refused as soon as somebody writes it down."""
-    schema = json.loads((CHART / "values.schema.json").read_text())
-    values = yaml.safe_load((CHART / "values.yaml").read_text())
-
-    def unknown(value: Json, part: Json, path: str) -> list[str]:
-        if "$ref" in part:
-            part = schema["definitions"][part["$ref"].rsplit("/", 1)[1]]
-        if part.get("additionalProperties") is not False:
-            return []
-        known = part.get("properties", {})
-        return [f"{path}.{key}" for key in value if key not in known] + [
-            each
-            for key, child in value.items()
-            if key in known and isinstance(child, dict)
-            for each in unknown(child, known[key], f"{path}.{key}")
-        ]
-
-    assert unknown(values, schema, "") == []
 
 
 @pytest.mark.parametrize(
