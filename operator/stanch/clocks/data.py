@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
+from stanch.clocks import mistakes
 from stanch.clocks.calendar import Within
 from stanch.errors import Rejected
 
@@ -113,20 +114,30 @@ class Clocks:
 
 
 def parse(text: str, where: str) -> ClockData:
-    """Raises Rejected, saying what is wrong with it; `where` is the file that the text is from."""
+    """Raises Rejected, saying on which lines what is wrong; `where` is the file that the text is from."""
     try:
         return ClockData.model_validate(yaml.safe_load(text))
-    except (yaml.YAMLError, ValidationError) as error:
-        raise Rejected(
-            "ClocksUnreadable",
-            f"the clocks of {where} are not understood, so no reporting duty can be counted; correct the "
-            f"file, or unset clocks_file: {error}",
-        ) from error
+    except yaml.YAMLError as error:
+        raise _refused(where, mistakes.syntax(error)) from error
+    except ValidationError as error:
+        raise _refused(where, mistakes.content(text, error)) from error
+
+
+def _refused(where: str, what: str) -> Rejected:
+    return Rejected(
+        "ClocksUnreadable",
+        f"the clocks of {where} are not understood, so no reporting duty can be counted; correct the file, "
+        f"or unset clocks_file:\n{what}",
+    )
 
 
 def load(file: Path | None = None) -> ClockData:
-    """The clocks of the file, or those that came with this version. Raises Rejected, or OSError."""
+    """The clocks of the file, or those that came with this version. Raises Rejected."""
     if file is not None:
-        return parse(file.read_text(encoding="utf-8"), str(file))
+        try:
+            text = file.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise _refused(str(file), str(error)) from error
+        return parse(text, str(file))
     shipped = resources.files("stanch.clocks").joinpath("clocks.yaml")
     return parse(shipped.read_text(encoding="utf-8"), "this version of Stanch")

@@ -72,12 +72,48 @@ def test_bad_data_is_refused_and_names_its_file(text: str, said: str) -> None:
     assert said in str(refused.value)
 
 
+def test_each_mistake_is_told_with_its_line() -> None:
+    text = """version: "1"
+clocks:
+- id: first
+  title: First
+  source: law
+  runsFrom: Awareness
+  within: 72h
+- id: second
+  titel: Second
+  source: law
+  runsFrom: Never
+  within: PT1H
+"""
+    with pytest.raises(Rejected) as refused:
+        parse(text, "clocks.yaml")
+    assert str(refused.value).splitlines()[1:] == [
+        "line 7, clocks[0].within: '72h' is no length of time that a clock can have: PT72H, P15D or P1M",
+        "line 8, clocks[1].title: Field required",
+        "line 11, clocks[1].runsFrom: Input should be 'Awareness', 'Classification' or 'Report'",
+        "line 9, clocks[1].titel: Extra inputs are not permitted",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [("version: '1'\nclocks:\n- id: [", 3), ("version: '1'\n  clocks: []", 2), ("a: 1\n\tb: 2", 2)],
+)
+def test_what_is_no_yaml_is_told_with_its_line(text: str, line: int) -> None:
+    with pytest.raises(Rejected, match=rf"\nline {line}: "):
+        parse(text, "clocks.yaml")
+
+
 def test_a_chart_mounts_another_version(tmp_path: Path) -> None:
     file = tmp_path / "clocks.yaml"
     file.write_text(f"version: '2031'\nclocks: [{ONE}]")
     assert load(file).version == "2031"
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(Rejected, match=r"(?s)none\.yaml.*No such file"):
         load(tmp_path / "none.yaml")
+    file.write_bytes(b"\xff")
+    with pytest.raises(Rejected, match=r"(?s)clocks\.yaml.*can't decode byte 0xff"):
+        load(file)
 
 
 @pytest.mark.parametrize(
