@@ -37,19 +37,20 @@ def run(*arguments: str, kubeconfig: Path | None = None, home: Path | None = Non
     return done.returncode, done.stdout + done.stderr
 
 
-def template(*values: str, namespace: str = NAMESPACE, kubernetes: str = "1.37.0") -> tuple[int, str]:
-    """`helm template` with `--set` of each value."""
-    sets = [part for value in values for part in ("--set", value)]
+def template(
+    *values: str, namespace: str = NAMESPACE, kubernetes: str = "1.37.0", how: str = "--set"
+) -> tuple[int, str]:
+    """`helm template` with `--set` of each value, or `--set-json`."""
+    sets = [part for value in values for part in (how, value)]
     return run(
         "template", "stanch", str(CHART), f"--namespace={namespace}", f"--kube-version={kubernetes}", *sets
     )
 
 
-def rendered(*values: str, namespace: str = NAMESPACE) -> Objects:
+def rendered(*values: str, namespace: str = NAMESPACE, how: str = "--set") -> Objects:
     """Without hooks, which are no part of what is installed."""
-    return {
-        name: body for name, body in _rendered(*values, namespace=namespace).items() if not _is_hook(body)
-    }
+    objects = _rendered(*values, namespace=namespace, how=how)
+    return {name: body for name, body in objects.items() if not _is_hook(body)}
 
 
 def hooks(*values: str) -> Objects:
@@ -60,8 +61,8 @@ def _is_hook(body: Json) -> bool:
     return "helm.sh/hook" in body["metadata"].get("annotations", {})
 
 
-def _rendered(*values: str, namespace: str = NAMESPACE) -> Objects:
-    code, said = template(*values, namespace=namespace)
+def _rendered(*values: str, namespace: str = NAMESPACE, how: str = "--set") -> Objects:
+    code, said = template(*values, namespace=namespace, how=how)
     assert code == 0, said
     return by_name(said)
 

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import base64
 import json
+from typing import TYPE_CHECKING
 
 import pytest
+import yaml
 
+from stanch.clocks.data import load
 from tests.charts.chart import CHART, ROOT, Json, hooks, kustomized, refused, rendered, run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CLOCKS = ROOT / "operator" / "stanch" / "clocks" / "clocks.yaml"
 
 
 def pod(*values: str) -> Json:
@@ -45,6 +53,7 @@ def test_a_bad_value_is_refused_by_its_path(value: str, says: str) -> None:
 @pytest.mark.parametrize(
     ("values", "says"),
     [
+        (["clocks.data.version=1", "clocks.configMap=mine"], "set one of them"),
         (["receiver.enabled=true", "receiver.tls.source=certManager"], "receiver.tls.issuerRef.name"),
         (["evidence.persistence.enabled=true"], "set evidence.url to file:///"),
     ],
@@ -93,6 +102,34 @@ def test_settings_and_the_evidence_store_reach_the_operator() -> None:
     given = env("operator.settings.STANCH_PARALLELISM=8", "evidence.url=s3://bucket/stanch")
     assert given["STANCH_PARALLELISM"] == "8"
     assert given["STANCH_EVIDENCE_URL"] == "s3://bucket/stanch"
+
+
+def test_another_version_of_the_clocks_is_what_the_operator_reads(tmp_path: Path) -> None:
+    """What the ConfigMap has is read by the operator's own code."""
+    source = CLOCKS.read_text().replace('version: "2026-01"', 'version: "2031"')
+    objects = rendered(f"clocks.data={json.dumps(yaml.safe_load(source))}", how="--set-json")
+    mounted = tmp_path / "clocks.yaml"
+    mounted.write_text(objects["ConfigMap/stanch-clocks"]["data"]["clocks.yaml"])
+    assert load(mounted) == load().model_copy(update={"version": "2031"})
+
+
+def test_a_change_of_the_clocks_starts_the_pods_again() -> None:
+    def annotations(version: str) -> Json:
+        template = rendered(f"clocks.data.version={version}")["Deployment/stanch"]["spec"]["template"]
+        found: Json = template["metadata"]["annotations"]
+        return found
+
+    assert annotations("a") == annotations("a") != annotations("b")
+    assert "annotations" not in rendered()["Deployment/stanch"]["spec"]["template"]["metadata"]
+
+
+@pytest.mark.parametrize(
+    ("value", "name"), [("clocks.data.version=a", "stanch-clocks"), ("clocks.configMap=mine", "mine")]
+)
+def test_clocks_are_mounted_where_the_setting_says(value: str, name: str) -> None:
+    (mount,) = pod(value)["containers"][0]["volumeMounts"]
+    assert env(value)["STANCH_CLOCKS_FILE"] == f"{mount['mountPath']}/clocks.yaml"
+    assert pod(value)["volumes"] == [{"name": mount["name"], "configMap": {"name": name}}]
 
 
 def test_the_identity_of_a_cloud_is_an_annotation_of_the_operators_account_alone() -> None:

@@ -19,6 +19,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- .Values.evidence.persistence.existingClaim | default "stanch-evidence" }}
 {{- end }}
 
+{{/* The ConfigMap that clocks are read from; empty: the image has them. */}}
+{{- define "stanch.clocks.configMap" -}}
+{{- if .Values.clocks.data }}stanch-clocks{{ else }}{{ .Values.clocks.configMap }}{{ end }}
+{{- end }}
+
 {{/* Environment variables that values other than operator.settings decide. */}}
 {{- define "stanch.env" -}}
 {{- if .Values.receiver.enabled }}
@@ -40,6 +45,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- if .credentialsSecret }}
 - {name: STANCH_EVIDENCE_CREDENTIALS_DIR, value: /etc/stanch/evidence}
 {{- end }}
+{{- end }}
+{{- if include "stanch.clocks.configMap" . }}
+- {name: STANCH_CLOCKS_FILE, value: /etc/stanch/clocks/clocks.yaml}
 {{- end }}
 {{- range $name, $value := .Values.operator.settings }}
 - {name: {{ $name }}, value: {{ $value | toString | quote }}}
