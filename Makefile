@@ -126,6 +126,10 @@ generate: $(STAMP) ## Write crds/, manifests/rbac/ and docs/reference/ from the 
 	@$(BIN)/python -m stanch.granted.generate
 	@$(BIN)/python -m charts.generate
 
+.PHONY: golden
+golden: generate ## Renew tests/charts/golden: what the chart renders for some sets of values. Builds helm once
+	@$(BIN)/python -m tests.charts.goldens
+
 .PHONY: lint
 lint: $(STAMP) ## ruff, mypy --strict, import-linter, and nothing generated is out of date
 	@$(BIN)/ruff check .
