@@ -9,6 +9,7 @@ import asyncio
 import heapq
 from dataclasses import dataclass, field
 from itertools import count
+from math import inf
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 import structlog
@@ -63,9 +64,9 @@ class Schedule(Generic[K]):
             return
         self._set(key, now + EVENT_WAIT_SECONDS if key in self._failures else now)
 
-    def add_by(self, key: K, due: float) -> None:
-        """Nothing has happened, but it is to be looked at by then; one that runs, or is due before, is."""
-        if key not in self._running:
+    def add_by(self, key: K, due: float, latest: float) -> None:
+        """Nothing has happened, but it is to be looked at by `latest`: at `due` unless it is anyway."""
+        if key not in self._running and self._due.get(key, inf) > latest:
             self._set(key, due)
 
     def take(self, now: float) -> K | None:
@@ -167,10 +168,10 @@ class WorkQueue(Generic[K]):
             self.add(key)
 
     def add_within(self, keys: Iterable[K], seconds: float) -> None:
-        """Evenly over that time, unless they are due before: many at once would keep others waiting."""
+        """Evenly over that time, unless they are due within it: many at once would keep others waiting."""
         now, each = self._loop.time(), list(keys)
         for place, key in enumerate(each):
-            self._schedule.add_by(key, now + seconds * place / len(each))
+            self._schedule.add_by(key, now + seconds * place / len(each), now + seconds)
         self._wake.set()
 
     def add_threadsafe(self, key: K) -> None:

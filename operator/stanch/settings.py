@@ -68,7 +68,8 @@ class Settings(BaseSettings):
 
     # Work
     sweep_seconds: Seconds = Field(
-        default=60.0, description="how often every open incident is looked at unasked"
+        default=60.0,
+        description="how often every open incident is looked at unasked; more seldom beyond ten a second",
     )
     rejudge_seconds: Seconds = Field(
         default=15.0,

@@ -13,6 +13,7 @@ import structlog
 from pydantic import BaseModel, ConfigDict, Field
 
 from stanch.errors import StanchError
+from stanch.incidents.facts import LOOKS_A_SECOND
 from stanch.kube.resources import (
     AIINCIDENTS,
     CLUSTERCONTAINMENTPOLICIES,
@@ -121,7 +122,8 @@ def open_keys(incidents: Iterable[Json], *, untold: bool = False) -> Open:
 async def sweep(kube: Kube, add: Callable[[Iterable[Key], float], None], *, every: float) -> NoReturn:
     """Incidents that are not closed, and in the first look those of which somebody has yet to be told.
 
-    `add` is given the seconds within which they are to be looked at: none the first time.
+    `add` is given the seconds within which they are to be looked at: none the first time, then `every`, or
+    more where they are so many that this would be faster than the pace of looks at what is held.
     """
     first = True
 
@@ -129,7 +131,7 @@ async def sweep(kube: Kube, add: Callable[[Iterable[Key], float], None], *, ever
         nonlocal first
         found = open_keys(await kube.list(AIINCIDENTS), untold=first)
         add(found.at_once, 0.0)
-        add(found.by_the_way, 0.0 if first else every)
+        add(found.by_the_way, 0.0 if first else max(every, len(found.by_the_way) / LOOKS_A_SECOND))
         first = False
 
     await _again_and_again(look, every)

@@ -69,15 +69,19 @@ def test_an_event_is_not_delayed_by_a_timer() -> None:
 def test_what_is_looked_up_unasked_neither_delays_nor_repeats_what_is_due_anyway() -> None:
     schedule = Schedule[Key]()
     schedule.add(A, 0)
-    schedule.add_by(A, 50)
+    schedule.add_by(A, 50, 60)
     assert schedule.take(0) == A
-    schedule.add_by(A, 5)  # it is being looked at
+    schedule.add_by(A, 5, 60)  # it is being looked at
     assert schedule.take(5) is None
     schedule.succeeded(A, 6, after=10)
-    schedule.add_by(A, 60)
+    schedule.add_by(A, 7, 60)  # it will be looked at in time
+    assert schedule.take(15) is None
     assert schedule.take(16) == A
-    schedule.succeeded(A, 17, after=None)
-    schedule.add_by(A, 60)  # nothing else would bring it up
+    schedule.succeeded(A, 17, after=90)
+    schedule.add_by(A, 50, 60)  # that would be too late
+    assert schedule.take(50) == A
+    schedule.succeeded(A, 51, after=None)
+    schedule.add_by(A, 60, 110)  # nothing else would bring it up
     assert schedule.take(59) is None
     assert schedule.take(60) == A
 

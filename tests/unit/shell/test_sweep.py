@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, cast
 
+from stanch.incidents.facts import LOOKS_A_SECOND
 from stanch.sweep import sweep
 
 if TYPE_CHECKING:
@@ -13,33 +14,48 @@ if TYPE_CHECKING:
     from stanch.kube.client import Kube
     from stanch.queue import Key
 
-EVERY = 0.01
-CONTAINED = {
+EVERY = 0.2
+CONTAINED: dict[str, Any] = {
     "metadata": {"namespace": "chat", "name": "contained", "generation": 1},
     "status": {"phase": "Contained", "observedGeneration": 1},
 }
 NEW = {"metadata": {"namespace": "chat", "name": "new", "generation": 1}}
 
 
-class Incidents:
+class Incidents(list[dict[str, Any]]):
     """An API server with these incidents."""
 
     async def list(self, _resource: object) -> list[dict[str, Any]]:
-        return [CONTAINED, NEW]
+        return list(self)
 
 
 async def test_all_are_looked_at_at_once_first_and_later_only_what_is_news() -> None:
+    assert await two_sweeps(Incidents([CONTAINED, NEW])) == [
+        ("new", 0.0),
+        ("contained", 0.0),
+        ("new", 0.0),
+        ("contained", EVERY),
+    ]
+
+
+async def test_a_sweep_over_many_is_no_faster_than_the_pace_at_which_what_is_held_is_looked_at() -> None:
+    many = [CONTAINED | {"metadata": CONTAINED["metadata"] | {"name": f"c-{one}"}} for one in range(30)]
+    within = {seconds for _, seconds in (await two_sweeps(Incidents(many)))[len(many) :]}
+    assert within == {len(many) / LOOKS_A_SECOND}
+
+
+async def two_sweeps(incidents: Incidents) -> list[tuple[str, float]]:
+    """What was brought up, and the seconds within which it is to be looked at."""
     brought: list[tuple[str, float]] = []
     enough = asyncio.Event()
 
     def add(keys: Iterable[Key], seconds: float) -> None:
         brought.extend((key.name, seconds) for key in keys)
-        if len(brought) >= 2 * 2:
+        if len(brought) >= 2 * len(incidents):
             enough.set()
 
-    task = asyncio.create_task(sweep(cast("Kube", Incidents()), add, every=EVERY))
+    task = asyncio.create_task(sweep(cast("Kube", incidents), add, every=EVERY))
     async with asyncio.timeout(5):
         await enough.wait()
     task.cancel()
-
-    assert brought[:4] == [("new", 0.0), ("contained", 0.0), ("new", 0.0), ("contained", EVERY)]
+    return brought[: 2 * len(incidents)]
