@@ -10,11 +10,25 @@ import pytest
 import yaml
 
 from stanch.clocks.data import load
-from tests.charts.chart import CHART, ROOT, Json, hooks, kustomized, refused, rendered, run
+from tests.charts.chart import CHART, NAMESPACE, ROOT, Json, hooks, kustomized, refused, rendered, run
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+EVERYTHING_ELSE = (
+    "admission.stamps=true",
+    "evidence.url=file:///var/lib/stanch/evidence",
+    "evidence.persistence.enabled=true",
+    "clocks.data.version=a",
+    "monitoring.dashboard.enabled=true",
+    "monitoring.prometheusRule.enabled=true",
+    "monitoring.serviceMonitor.enabled=true",
+    "networkPolicy.enabled=true",
+    "receiver.enabled=true",
+    "rights.bind={edit}",
+    "rights.clusterNetworkPolicies=true",
+    "rights.verificationJobs=true",
+)
 CLOCKS = ROOT / "operator" / "stanch" / "clocks" / "clocks.yaml"
 
 
@@ -38,6 +52,8 @@ def test_lint_has_nothing_to_say() -> None:
     [
         ("operator.replica=3", "additional properties 'replica' not allowed"),
         ("operator.replicas=-1", "/operator/replicas"),
+        ("operator.runAsUser=0", "/operator/runAsUser"),
+        (r"commonLabels.helm\.sh/chart=mine", "/commonLabels"),
         ("evidence.url=ftp://x", "/evidence/url"),
         ("image.digest=sha256:12", "/image/digest"),
         ("image.pullPolicy=Sometimes", "/image/pullPolicy"),
@@ -132,6 +148,32 @@ def test_clocks_are_mounted_where_the_setting_says(value: str, name: str) -> Non
     assert pod(value)["volumes"] == [{"name": mount["name"], "configMap": {"name": name}}]
 
 
+def test_common_labels_are_on_every_object_and_pod_and_change_no_selector() -> None:
+    values = (*EVERYTHING_ELSE, "commonLabels.team=safety")
+    objects, before = rendered(*values) | hooks(*values), rendered(*EVERYTHING_ELSE)
+    assert [
+        name for name, body in objects.items() if body["metadata"]["labels"].get("team") != "safety"
+    ] == []
+    for name in ("Deployment/stanch", "Job/stanch-uninstall-check"):
+        assert objects[name]["spec"]["template"]["metadata"]["labels"]["team"] == "safety"
+    for name, body in before.items():
+        assert objects[name].get("spec", {}).get("selector") == body.get("spec", {}).get("selector")
+
+
+def test_a_user_that_the_cluster_gives_is_not_asked_for() -> None:
+    """OpenShift refuses any that is not of the namespace's range."""
+    values = (
+        "operator.runAsUser=null",
+        "evidence.url=file:///var/lib/stanch/evidence",
+        "evidence.persistence.enabled=true",
+    )
+    for spec in (pod(*values), hooks(*values)["Job/stanch-uninstall-check"]["spec"]["template"]["spec"]):
+        assert spec["securityContext"] == {
+            "runAsNonRoot": True,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        }
+
+
 def test_the_identity_of_a_cloud_is_an_annotation_of_the_operators_account_alone() -> None:
     objects = rendered(r"serviceAccount.annotations.eks\.amazonaws\.com/role-arn=arn:aws:iam::1:role/stanch")
     assert objects["ServiceAccount/stanch"]["metadata"]["annotations"] == {
@@ -172,6 +214,10 @@ def test_the_check_before_an_uninstall_is_as_confined_as_the_operator_and_goes_w
     assert check["containers"][0]["image"] == pod()["containers"][0]["image"]
     assert check["containers"][0]["securityContext"] == pod()["containers"][0]["securityContext"]
     assert check["securityContext"] == pod()["securityContext"]
+    there = "operator.nodeSelector.pool=system", "operator.tolerations[0].operator=Exists"
+    (job,) = hooks(*there).values()
+    for key in ("nodeSelector", "tolerations"):
+        assert job["spec"]["template"]["spec"][key] == pod(*there)[key]
     assert hooks("uninstallCheck.enabled=false") == hooks("operator.replicas=0") == {}
 
 
@@ -195,5 +241,6 @@ def test_alerts_and_dashboard_are_those_of_the_manifests() -> None:
         == dashboards[1]
         == json.loads((ROOT / "manifests" / "observability" / "dashboard.json").read_text())
     )
+    assert ours["PrometheusRule/stanch"]["metadata"]["namespace"] == NAMESPACE, "one that is there"
     (endpoint,) = ours["ServiceMonitor/stanch"]["spec"]["endpoints"]
     assert endpoint["honorLabels"] is True, "a label namespace is the incident's"

@@ -2,6 +2,9 @@
 app.kubernetes.io/name: stanch
 app.kubernetes.io/part-of: stanch
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
 {{- end }}
 
 {{- define "stanch.image" -}}
@@ -11,7 +14,28 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{/* A file without values; the namespace that it names is the release's. Call with (list $ "admission.yaml"). */}}
 {{- define "stanch.file" -}}
 {{- $root := index . 0 }}
-{{- $root.Files.Get (printf "files/%s" (index . 1)) | replace "stanch-system" $root.Release.Namespace }}
+{{- $text := $root.Files.Get (printf "files/%s" (index . 1)) | replace "stanch-system" $root.Release.Namespace }}
+{{- with $root.Values.commonLabels }}
+{{- $own := "\n    app.kubernetes.io/part-of: stanch\n" }}
+{{- $text = $text | replace $own (printf "%s%s\n" $own (toYaml . | indent 4)) }}
+{{- end }}
+{{- $text }}
+{{- end }}
+
+{{/* What keeps a pod to some nodes. */}}
+{{- define "stanch.nodes" -}}
+{{- with .Values.operator.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with .Values.operator.nodeSelector }}
+nodeSelector: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.operator.tolerations }}
+tolerations: {{- toYaml . | nindent 0 }}
+{{- end }}
+{{- with .Values.operator.affinity }}
+affinity: {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- end }}
 
 {{/* The claim that evidence is written to. */}}
