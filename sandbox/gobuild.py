@@ -39,6 +39,7 @@ FAMILIES: Mapping[str, tuple[str, ...]] = {
 PROGRAMS = (("etcd", "kubernetes", "kwok"), ("kubectl",))
 
 _VERSION_PACKAGE = "k8s.io/component-base/version"
+_DIRECTORY = re.compile(r'^\s*"Dir": "(.*)",?$', re.MULTILINE)  # in a stream of JSON objects
 _ATTEMPTS = 3  # module downloads cross a network
 _TAIL = 25  # lines of output worth showing when the toolchain refuses
 
@@ -187,6 +188,18 @@ def compile_program(go: Path, package: Package, target: Path, progress: Progress
         _run([go, "build", *flags, "-o", partial, package.path], package.module, _environment(), compiling)
     partial.replace(target)
     return target
+
+
+def download(go: Path, module: Path, required: Sequence[str]) -> list[Path]:
+    """Fetch `name@version` of each, checked against the module's go.sum; return where they are.
+
+    By their versions nothing else is fetched: not what they need to be compiled.
+
+    Raises:
+        BuildError: one is not to be had, or is not what go.sum has.
+    """
+    lines = _run([go, "mod", "download", "-json", *required], module, _environment())
+    return [Path(found) for found in _DIRECTORY.findall("\n".join(lines))]
 
 
 def kubernetes_link_flags(pins: versions.Pins) -> str:

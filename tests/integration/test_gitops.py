@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
+from sandbox import gitops
 from tests.installation import ROOT
 from tests.operator_process import operator, workload, workspace
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.cluster import Kubectl
     from tests.operator_process import Json, Space
 
 __all__ = ["operator", "workspace"]  # fixtures
 
 COMMIT = ("apply", "--server-side", "--field-manager=repository", "-f", "-")
+STRICTLY = ("apply", "--server-side", "--validate=strict", "-f")
 TAKEN = 'conflict with "stanch"'
 
 
@@ -35,16 +42,46 @@ def test_a_commit_is_refused_while_held_and_goes_on_after_the_release(workspace:
     assert workspace.get("deployment", "llm-chat")["spec"]["replicas"] == 5
 
 
-def test_argo_cd_keeps_its_settings_beside_the_health_checks(workspace: Space) -> None:
+@pytest.fixture(scope="module")
+def namespaces(kubectl: Kubectl) -> Iterator[None]:
+    """Those of Flux and Argo CD, without any controller."""
+    names = ("flux-system", "argocd")
+    for name in names:
+        kubectl("create", "namespace", name, check=True)
+    yield
+    kubectl("delete", "namespace", *names, "--wait=false", check=True)
+
+
+@pytest.fixture(scope="module")
+def kinds(kubectl: Kubectl) -> Iterator[None]:
+    definitions = [f"--filename={file}" for file in gitops.definitions()]
+    kubectl("apply", "--server-side", *definitions, check=True)
+    kubectl("wait", "--for=condition=Established", "--timeout=60s", *definitions, check=True)
+    yield
+    kubectl("delete", "--wait=false", *definitions, check=True)
+
+
+def test_argo_cd_keeps_its_settings_beside_the_health_checks(workspace: Space, namespaces: None) -> None:
     argocd = workspace.elsewhere("argocd")
-    argocd("create", "namespace", "argocd")
-    try:
-        argocd("create", "configmap", "argocd-cm", "--from-literal=url=https://argocd.example.test")
-        fragment = str(ROOT / "manifests" / "argocd" / "health.yaml")
-        argocd("apply", "--server-side", "--field-manager=stanch-health", "-f", fragment)
-        data = argocd.get("configmap", "argocd-cm")["data"]
-        assert data.pop("url") == "https://argocd.example.test"
-        assert len(data) == 4
-        assert set(data.values()) == {data["resource.customizations.health.stanch.dev_AIIncident"]}
-    finally:
-        argocd("delete", "namespace", "argocd", "--wait=false")
+    argocd("create", "configmap", "argocd-cm", "--from-literal=url=https://argocd.example.test")
+    fragment = str(ROOT / "manifests" / "argocd" / "health.yaml")
+    argocd("apply", "--server-side", "--field-manager=stanch-health", "-f", fragment)
+    data = argocd.get("configmap", "argocd-cm")["data"]
+    assert data.pop("url") == "https://argocd.example.test"
+    assert len(data) == 4
+    assert set(data.values()) == {data["resource.customizations.health.stanch.dev_AIIncident"]}
+
+
+@pytest.mark.parametrize("file", ["flux/release.yaml", "flux/sync.yaml", "argocd/application.yaml"])
+def test_an_example_is_taken_as_it_is(kubectl: Kubectl, namespaces: None, kinds: None, file: str) -> None:
+    kubectl(*STRICTLY, str(ROOT / "manifests" / file), check=True)
+
+
+def test_a_misspelt_field_of_an_example_would_be_seen(
+    kubectl: Kubectl, namespaces: None, kinds: None
+) -> None:
+    sync = (ROOT / "manifests" / "flux" / "sync.yaml").read_text()
+    misspelt = sync.replace("healthCheckExprs", "healthCheckExpressions")
+    said = kubectl(*STRICTLY, "-", stdin=misspelt)
+    assert said.returncode != 0
+    assert 'unknown field "spec.healthCheckExpressions"' in said.stderr
