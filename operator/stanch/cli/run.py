@@ -145,14 +145,14 @@ def run(  # noqa: PLR0913 - one parameter a flag
 
 def _operate(settings: Settings) -> int:
     # Imported late: `stanch --help` and the other commands need none of it.
-    from stanch.incidents.assembly import build  # noqa: PLC0415
+    from stanch.incidents.assembly import prepared  # noqa: PLC0415
     from stanch.main import ExitCode, run  # noqa: PLC0415
     from stanch.observability.logging import configure_logging  # noqa: PLC0415
 
     configure_logging(settings)
     _keep_what_is_imported()
     try:
-        return asyncio.run(run(settings, build))
+        return asyncio.run(run(settings, prepared(settings)))
     except (Rejected, OSError) as error:
         typer.echo(f"stanch run: {error}", err=True)
         return ExitCode.USAGE

@@ -20,7 +20,10 @@ from stanch.sinks.worker import Worker
 from stanch.verification.measure import Measurer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from stanch.main import Services
+    from stanch.settings import Settings
 
 
 def _label(text: str) -> tuple[str, str]:
@@ -28,8 +31,25 @@ def _label(text: str) -> tuple[str, str]:
     return key, value
 
 
+def prepared(settings: Settings) -> Callable[[Services], Reconciler]:
+    """What builds the engine once this process leads.
+
+    The clocks are read now: a standby is ready, and whoever could not lead with them must not be, or an
+    upgrade would go on until nobody leads.
+
+    Raises:
+        Rejected: they are not understood, or the settings name one that there is not.
+    """
+    clocks = Clocks.of(load(settings.clocks_file), settings.clocks)
+    return lambda services: _build(services, clocks)
+
+
 def build(services: Services) -> Reconciler:
     """Raises Rejected or ValueError when a setting leads nowhere."""
+    return prepared(services.settings)(services)
+
+
+def _build(services: Services, clocks: Clocks) -> Reconciler:
     settings = services.settings
     keeper = HoldKeeper(services.kube)
     options = StoreOptions.of(settings)
@@ -64,7 +84,7 @@ def build(services: Services) -> Reconciler:
         tell_policy=services.enqueue_policy,
         outbox=Worker(ConfiguredReceivers.from_settings(settings, services.kube, store), services.enqueue),
         archive=Archive(store, options, utc_now),
-        clocks=Clocks.of(load(settings.clocks_file), settings.clocks),
+        clocks=clocks,
         tools=Tools(
             collector,
             Measurer(services.kube, services.prometheus, collector, utc_now, services.enqueue),

@@ -75,3 +75,26 @@ def test_stanch_run_without_a_cluster_says_what_to_do(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["run", "--kubeconfig", str(tmp_path / "none")])
     assert result.exit_code == 2
     assert "does not exist; give --kubeconfig" in result.output
+
+
+BAD = "version: '1'\nclocks:\n- {id: a, title: t, source: s, runsFrom: Awareness, within: 72h}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "clocks", "told"),
+    [
+        (BAD, "", "line 3, clocks[0].within: '72h' is no length of time"),
+        (BAD.replace("72h", "PT72H"), "gdpr", "names 'gdpr', which is no clock of version 1"),
+    ],
+)
+def test_whoever_could_not_lead_with_its_clocks_does_not_wait_for_it(
+    tmp_path: Path, text: str, clocks: str, told: str
+) -> None:
+    """A standby is ready: an upgrade would go on until nobody can lead. No cluster is asked before."""
+    file = tmp_path / "clocks.yaml"
+    file.write_text(text)
+    flags = [f"--kubeconfig={tmp_path / 'none'}", f"--clocks-file={file}", f"--clocks={clocks}"]
+    result = CliRunner().invoke(app, ["run", *flags])
+    assert result.exit_code == 2
+    assert told in result.output
+    assert "kubeconfig" not in result.output
