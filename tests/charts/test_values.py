@@ -214,9 +214,13 @@ def test_the_check_before_an_uninstall_is_as_confined_as_the_operator_and_goes_w
     assert check["containers"][0]["image"] == pod()["containers"][0]["image"]
     assert check["containers"][0]["securityContext"] == pod()["containers"][0]["securityContext"]
     assert check["securityContext"] == pod()["securityContext"]
-    there = "operator.nodeSelector.pool=system", "operator.tolerations[0].operator=Exists"
+    there = (
+        "operator.nodeSelector.pool=system",
+        "operator.tolerations[0].operator=Exists",
+        "operator.priorityClassName=system-cluster-critical",
+    )
     (job,) = hooks(*there).values()
-    for key in ("nodeSelector", "tolerations"):
+    for key in ("nodeSelector", "tolerations", "priorityClassName"):
         assert job["spec"]["template"]["spec"][key] == pod(*there)[key]
     assert hooks("uninstallCheck.enabled=false") == hooks("operator.replicas=0") == {}
 
