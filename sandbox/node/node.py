@@ -193,6 +193,17 @@ class RealNode:
             raise SandboxError(f"{' '.join(map(str, command))} failed on the node: {done.stderr.strip()}")
         return done.stdout
 
+    def import_image(self, archive: Path, repository: str, digest: str) -> None:
+        """Have the image of an OCI archive there, as `repository@digest`.
+
+        Raises:
+            SandboxError: containerd did not take it.
+        """
+        place = self.directory / "images" / archive.name
+        shutil.copy(archive, place)
+        self._ctr("import", f"--base-name={repository}", f"{config.HERE}/images/{archive.name}")
+        self._ctr("tag", "--force", f"{repository}:{archive.stem}", f"{repository}@{digest}")
+
     def _inside(self, name: str, command: list[str], ready: Callable[[], bool]) -> Component:
         """Started by nsenter, which waits for the part; a SIGTERM for both is for the part to answer."""
         script = 'trap "" TERM; exec nsenter --target="$(cat "$0")" --mount --pid --net --ipc --uts -- "$@"'

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 NOT_RUN = {
     "make ": "is what runs this test, or would run it again",
-    "docker ": "there is no container engine in the tests",
+    "docker ": "needs a daemon and a registry; tests/image builds what it would",
     "kind ": "there is no container engine in the tests",
     "kubectl -n stanch-system port-forward ": "KWOK runs no pods: the test's own operator is asked",
     "kubectl -n stanch-system logs ": "KWOK's pods have no logs",
@@ -226,6 +226,7 @@ SCENES: dict[str, Callable[[Reader], None]] = {
     "docs/how-to/drills.md": drilled,
     "docs/how-to/evidence.md": contained,
     "docs/how-to/gitops.md": in_git,
+    "docs/how-to/image.md": nothing,
     "docs/how-to/on-call.md": contained,
     "docs/how-to/prometheus.md": lambda reader: reader.policy("chat"),
     "docs/how-to/regulatory-clocks.md": leaked,

@@ -20,7 +20,9 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
+from sandbox import versions
 from stanch import __version__
+from tests.image.bases import DEBIAN, PYTHON
 from tests.operator_process import ROOT
 
 if TYPE_CHECKING:
@@ -45,7 +47,7 @@ class Image:
         """The entry point. The interpreter is the bare one: nothing of the tests' packages is seen."""
         (entry,) = re.findall(r"^ENTRYPOINT (.*)$", DOCKERFILE, re.MULTILINE)
         python, *rest = json.loads(entry)
-        assert python == "python"
+        assert python == "python3"
         return [bare_python(), "-S", *rest, *arguments]
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
@@ -84,15 +86,25 @@ def build(root: Path, work: Path) -> None:
             else:
                 shutil.copy(ROOT / source, work / place)
             continue
-        command = re.sub(r"(^|&& )pip ", rf"\1{sys.executable} -m pip ", what.replace(PREFIX, str(root)))
-        command = re.sub(r"(^|&& )python ", rf"\1{sys.executable} ", command)
-        done = subprocess.run(command, shell=True, cwd=work, capture_output=True, text=True, check=False)
+        command = re.sub(r"--mount=\S+ +", "", what.replace(PREFIX, str(root)))
+        command = command.replace("python3 -m", f"{sys.executable} -m")
+        done = subprocess.run(
+            command,
+            shell=True,
+            cwd=work,
+            env={**os.environ, "TARGETARCH": versions.Platform.here().architecture},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
 
 
 @pytest.fixture(scope="module")
 def image() -> Iterator[Image]:
     """Below no directory of ours: somebody else has to get there."""
+    if sys.platform != "linux":
+        pytest.skip(f"the image has wheels for Linux, this is {sys.platform}")
     with tempfile.TemporaryDirectory(prefix="stanch-image-") as directory:
         place = Path(directory)
         place.chmod(0o755)
@@ -179,6 +191,13 @@ def test_it_starts_answers_its_probe_and_ends_when_asked_as_somebody(image: Imag
             process.communicate(timeout=30)
     assert process.returncode == 0
     assert image.files() == before
+
+
+def test_what_one_stage_compiles_the_other_loads() -> None:
+    bases = dict(re.findall(r"^ARG (BUILD|RUNTIME)=(.*)$", DOCKERFILE, re.MULTILINE))
+    assert re.search(r"/python:3\.13-slim-trixie", bases["BUILD"])
+    assert re.search(r"/python3-debian13:nonroot", bases["RUNTIME"]), "Debian 13 is trixie, its Python 3.13"
+    assert (DEBIAN, PYTHON) == ("trixie", "python3.13"), "as are those that tests/image builds from"
 
 
 def test_it_says_which_version_it_is_and_runs_as_nobody() -> None:
