@@ -20,8 +20,9 @@ RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf --mount=type=secret,id=
     python3 -m pip install --no-cache-dir --no-compile --disable-pip-version-check --require-hashes --only-binary=:all: \
       --target=/opt/stanch $platforms --platform=manylinux2014_${machine} -r requirements-runtime.lock
 COPY operator/stanch /opt/stanch/stanch
-# Compiled here, since the file system is read-only where it runs; by content, since times differ from build to build.
-RUN rm -rf /opt/stanch/bin && \
+# Compiled here, since the file system is read-only where it runs; by content, since times differ from build to build, as
+# do modes from checkout to checkout.
+RUN rm -rf /opt/stanch/bin && chmod -R u=rwX,go=rX /opt/stanch && \
     PYTHONHASHSEED=0 python3 -m compileall -q --invalidation-mode=unchecked-hash /opt/stanch
 
 # Told, since older podman and buildah go on with the platform of the stage before.

@@ -158,6 +158,7 @@ HERE = linux/$(patsubst x86_64,amd64,$(patsubst aarch64,arm64,$(shell uname -m))
 ENGINE ?= $(firstword $(foreach each,docker podman buildah,$(if $(shell command -v $(each)),$(each))))
 IMAGE ?= stanch:$(VERSION)
 PLATFORM ?= $(HERE)
+EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 COMMA := ,
 # Other bases, and where pip has its packages from: docs/how-to/image.md.
 IMAGE_ARGS = --platform=$(PLATFORM) --tag=$(IMAGE) \
@@ -166,10 +167,9 @@ IMAGE_ARGS = --platform=$(PLATFORM) --tag=$(IMAGE) \
 
 .PHONY: image
 image: ## The image, by docker, podman or buildah: ENGINE=, IMAGE=, PLATFORM=, BUILD=, RUNTIME=, PIP_CONF=, PIP_CA=
-	@epoch=$$(git log -1 --format=%ct 2>/dev/null || echo 0); \
-	case '$(ENGINE)' in \
-	  docker) docker buildx build --load --build-arg=SOURCE_DATE_EPOCH=$$epoch $(IMAGE_ARGS) . ;; \
-	  podman|buildah) $(ENGINE) build --timestamp=$$epoch --build-arg=BUILDPLATFORM=$(HERE) $(IMAGE_ARGS) . ;; \
+	@case '$(ENGINE)' in \
+	  docker) docker buildx build --load --build-arg=SOURCE_DATE_EPOCH=$(EPOCH) $(IMAGE_ARGS) . ;; \
+	  podman|buildah) $(ENGINE) build --timestamp=$(EPOCH) --build-arg=BUILDPLATFORM=$(HERE) $(IMAGE_ARGS) . ;; \
 	  *) echo "no container engine is here: install docker with buildx, podman or buildah (make engine does, with apt)" >&2; \
 	     exit 1 ;; \
 	esac

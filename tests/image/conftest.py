@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ import pytest
 from sandbox.locks import exclusive
 from tests.image.bases import Packages
 from tests.image.engine import Engine, Written, why_not
+from tests.operator_process import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,7 +27,7 @@ class Images:
 
     @property
     def second(self) -> Written:
-        """Of the same sources as the first, with nothing of its build."""
+        """Of another checkout of the same sources, with nothing of the first build."""
         return Written.read(self.directory / "second.tar")
 
     @property
@@ -51,13 +53,30 @@ class Images:
             build = engine.base("build", self.directory / "build", "amd64", runtime=False)
             amd64 = engine.base("runtime", self.directory / "runtime", "amd64", runtime=True)
             arm64 = engine.base("arm64", self.directory / "arm64", "arm64", runtime=True)
-            for name in ("first", "second"):
-                engine.make(build, amd64, "amd64", self.directory / f"{name}.tar")
-            engine.make(build, arm64, "arm64", self.directory / "arm64.tar")
+            engine.make(ROOT, (build, amd64), "amd64", self.directory / "first.tar")
+            engine.make(ROOT, (build, arm64), "arm64", self.directory / "arm64.tar")
+            engine.make(self._somebody_elses(), (build, amd64), "amd64", self.directory / "second.tar")
         finally:
             engine.clear()
         self.first.unpack(self.root)
         self.arm64.unpack(self.arm64_root)
+
+    def _somebody_elses(self) -> Path:
+        """As somebody has it who has another umask, and checked out at another time."""
+        checkout = self.directory / "checkout"
+        checkout.mkdir()
+        for name in (
+            "Dockerfile",
+            ".dockerignore",
+            "Makefile",
+            "pyproject.toml",
+            "requirements-runtime.lock",
+        ):
+            shutil.copyfile(ROOT / name, checkout / name)
+        shutil.copytree(ROOT / "operator", checkout / "operator", copy_function=shutil.copyfile)
+        for path in checkout.rglob("*"):
+            path.chmod(path.stat().st_mode | 0o020)
+        return checkout
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sandbox import versions
-from tests.operator_process import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -97,19 +96,20 @@ class Engine:
         self._run("build", "--quiet", "--timestamp=0", platform, f"--tag={tag}", f"--file={file}", str(root))
         return tag
 
-    def make(self, build: str, runtime: str, architecture: str, archive: Path) -> None:
-        """`make image`, and what it made into an archive."""
+    def make(self, checkout: Path, bases: tuple[str, str], architecture: str, archive: Path) -> None:
+        """`make image` there, and what it made into an archive. Bases are those of BUILD and RUNTIME."""
         name = f"localhost/stanch:{archive.stem}"
         settings = {
             "ENGINE": "buildah",
             "IMAGE": name,
             "PLATFORM": f"linux/{architecture}",
-            "BUILD": build,
-            "RUNTIME": runtime,
+            "BUILD": bases[0],
+            "RUNTIME": bases[1],
+            "EPOCH": "1700000000",
             **self._index(),
         }
         command = ["make", "--silent", "image", *(f"{key}={value}" for key, value in settings.items())]
-        _run(command, self._environment, ROOT)
+        _run(command, self._environment, checkout)
         self._run("push", "--quiet", name, f"oci-archive:{archive}:{archive.stem}")
 
     def clear(self) -> None:
