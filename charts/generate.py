@@ -40,6 +40,7 @@ _MANIFESTS: Mapping[str, Sequence[str]] = {
     "verification-jobs.yaml": ("manifests/rbac/verification-jobs.yaml",),
     "cluster-network-policies.yaml": ("manifests/rbac/cluster-network-policies.yaml",),
     "bind.yaml": ("manifests/rbac/bind.yaml",),
+    "receiver-tls.yaml": ("manifests/receiver-self-signed/rights.yaml",),
     "flowschema.yaml": ("manifests/operator/flowschema.yaml",),
 }
 # Copied byte by byte, where they exist.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 import kopf
 import structlog
 
+from stanch.certificates.kept import KeptCertificate
 from stanch.drills.runner import Drills
 from stanch.errors import FenceLost, StanchError
 from stanch.handlers.enqueue import Enqueue
@@ -126,6 +127,7 @@ class Operator:
             loop.add_signal_handler(number, self._stop.set)
         health = Health(self._standing)
         alerts = AlertReceiver.from_settings(self.settings, self._intake, self.metrics)
+        kept = KeptCertificate.from_settings(self.settings, self.kube)
         servers = Servers(
             self.settings,
             health,
@@ -133,8 +135,11 @@ class Operator:
             self._on_denied,
             lambda: self._leadership is not None,
             None if alerts is None else alerts.handle,
+            kept,
         )
-        beat = asyncio.create_task(_beat(health), name="heartbeat")
+        tasks = [asyncio.create_task(_beat(health), name="heartbeat")]
+        if kept is not None:
+            tasks.append(asyncio.create_task(kept.run(), name="certificate of the receiver"))
         try:
             await servers.start()
             if not await self._until_leading():
@@ -145,7 +150,7 @@ class Operator:
             self._leadership = None
             await self.elector.release()
             await servers.stop()
-            await _cancel(beat)
+            await _cancel(*tasks)
             for number in signals:
                 loop.remove_signal_handler(number)
 

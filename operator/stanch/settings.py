@@ -166,6 +166,12 @@ class Settings(BaseSettings):
     )
     tls_cert_file: Path | None = Field(default=None, description="certificate of the receiver")
     tls_key_file: Path | None = Field(default=None, description="its key")
+    receiver_tls_secret: str | None = Field(
+        default=None,
+        description="instead of those files: a Secret in the operator's own namespace, whose certificate the "
+        "operator makes and renews itself",
+    )
+    receiver_tls_seconds: Seconds = Field(default=60.0, description="how often that Secret is looked at")
     receiver_token_file: Path | None = Field(
         default=None, description="bearer tokens for audit events, one a line"
     )
@@ -259,10 +265,16 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _check_receiver(self) -> Self:
         speaks = self.receiver_token_file or self.signal_credentials_file
-        if self.receiver_port is not None and not (self.tls_cert_file and self.tls_key_file and speaks):
+        certified = bool(self.tls_cert_file and self.tls_key_file) or self.receiver_tls_secret is not None
+        if self.receiver_port is not None and not (certified and speaks):
             raise ValueError(
-                "receiver_port needs tls_cert_file, tls_key_file, and receiver_token_file (audit events) or "
-                "signal_credentials_file (alerts)"
+                "receiver_port needs tls_cert_file and tls_key_file, or receiver_tls_secret; and "
+                "receiver_token_file (audit events) or signal_credentials_file (alerts)"
+            )
+        if self.receiver_tls_secret is not None and (self.tls_cert_file or self.tls_key_file):
+            raise ValueError(
+                "receiver_tls_secret is instead of tls_cert_file and tls_key_file: unset either, so that "
+                "it is clear which certificate is served"
             )
         return self
 

@@ -35,6 +35,7 @@ def assert_same(chart: Objects, manifests: Objects) -> None:
     [
         ("default", []),
         ("receiver", ["receiver.enabled=true"]),
+        ("receiver-self-signed", ["receiver.enabled=true", "receiver.tls.source=selfSigned"]),
         ("out-of-cluster", ["operator.replicas=0"]),
     ],
 )

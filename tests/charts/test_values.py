@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from typing import TYPE_CHECKING
 
@@ -182,10 +181,24 @@ def test_the_identity_of_a_cloud_is_an_annotation_of_the_operators_account_alone
     assert "annotations" not in objects["ServiceAccount/stanch-canary"]["metadata"]
 
 
-def test_a_certificate_of_the_charts_own_names_the_service() -> None:
-    secret = rendered("receiver.enabled=true", "receiver.tls.source=selfSigned")["Secret/stanch-receiver-tls"]
-    assert secret["type"] == "kubernetes.io/tls"
-    assert b"BEGIN CERTIFICATE" in base64.b64decode(secret["data"]["ca.crt"])
+SELF_SIGNED = "receiver.enabled=true", "receiver.tls.source=selfSigned"
+
+
+def test_a_certificate_of_the_operators_own_is_never_in_what_helm_renders() -> None:
+    """Data would be another one for each tool that only renders, and be put back by each upgrade."""
+    secret = rendered(*SELF_SIGNED)["Secret/stanch-receiver-tls"]
+    assert not secret.keys() & {"data", "stringData"}
+    assert "STANCH_TLS_CERT_FILE" not in env(*SELF_SIGNED)
+    assert [each["name"] for each in pod(*SELF_SIGNED)["volumes"]] == ["signals"]
+
+
+def test_the_operator_may_touch_the_one_secret_that_its_certificate_is_in_and_only_then() -> None:
+    objects = rendered(*SELF_SIGNED, "receiver.tls.secretName=mine")
+    (rule,) = objects["Role/stanch-receiver-tls"]["rules"]
+    assert (rule["resourceNames"], rule["verbs"]) == (["mine"], ["get", "update"])
+    assert "Secret/mine" in objects
+    assert env(*SELF_SIGNED, "receiver.tls.secretName=mine")["STANCH_RECEIVER_TLS_SECRET"] == "mine"
+    assert not [name for name in rendered("receiver.enabled=true") if "receiver-tls" in name]
 
 
 def test_cert_manager_makes_the_secret_that_is_mounted() -> None:

@@ -33,6 +33,7 @@ DUE = (
     'stanch_regulatory_clock_due_timestamp_seconds{clock="gdpr-33",incident="toxic",namespace="chat",'
     'state="Running"}'
 )
+ENDS = 'stanch_receiver_certificate_end_timestamp_seconds{pod="%s"}'
 CHAT, OCSF = {"namespace": "chat"}, {"sink": "ocsf"}
 
 
@@ -130,6 +131,14 @@ CASES = [
     Case("StanchSinkDropped", {DROPPED: "2x90 3x9"}, "93m", "ocsf was not told all that happened", OCSF),
     Case("StanchSinkDropped", {DROPPED: "2x200"}, "90m", None),
     Case("StanchSinkDropped", {DROPPED: "0x9"}, "5m", None),
+    Case(
+        "StanchReceiverCertificateEnds",
+        {ENDS % "a": "604859x9", ENDS % "b": "900000x9"},
+        "1m",
+        "The certificate that alerts are sent to ends in 6d 23h 59m 59s",
+    ),
+    Case("StanchReceiverCertificateEnds", {ENDS % "a": "604860x9"}, "1m", None),
+    Case("StanchReceiverCertificateEnds", {ENDS % "a": "0x9"}, "1m", None),
     Case("StanchClockDue", {DUE: "7260x99"}, "1m", "gdpr-33 of chat/toxic is due in 2h 0m 0s", CLOCK),
     Case("StanchClockDue", {DUE: "90000x99"}, "10m", None),
     Case("StanchClockDue", {DUE: "600x99"}, "20m", None),

@@ -52,8 +52,12 @@ affinity: {{- toYaml . | nindent 2 }}
 {{- define "stanch.env" -}}
 {{- if .Values.receiver.enabled }}
 - {name: STANCH_RECEIVER_PORT, value: "8443"}
+{{- if eq .Values.receiver.tls.source "selfSigned" }}
+- {name: STANCH_RECEIVER_TLS_SECRET, value: {{ .Values.receiver.tls.secretName }}}
+{{- else }}
 - {name: STANCH_TLS_CERT_FILE, value: /etc/stanch/tls/tls.crt}
 - {name: STANCH_TLS_KEY_FILE, value: /etc/stanch/tls/tls.key}
+{{- end }}
 - {name: STANCH_SIGNAL_CREDENTIALS_FILE, value: /etc/stanch/signals/credentials.yaml}
 {{- end }}
 {{- with .Values.evidence }}

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import structlog
+from cryptography import x509
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,6 +47,8 @@ class CertificateFiles:
     client_ca: Path | None = None
     """Whose client certificates are accepted; None: clients are asked for none."""
     clock: Callable[[], float] = time.monotonic
+    ends: float = field(init=False)
+    """When the certificate does, in Unix seconds; 0 where that cannot be told."""
     _made: ssl.SSLContext = field(init=False)
     _version: object = field(init=False)
     _looked_at: float = field(init=False)
@@ -54,7 +57,7 @@ class CertificateFiles:
     def __post_init__(self) -> None:
         self._looked_at = self.clock()
         self._version = self._versions()
-        self._made = server_context(self.certificate, self.key, self.client_ca)
+        self._load()
 
     def context(self) -> ssl.SSLContext:
         """For the next handshake: the files as of a second ago, or when they could be used last."""
@@ -69,13 +72,17 @@ class CertificateFiles:
             version = self._versions()  # before reading: what changes meanwhile is read again
             if version == self._version:
                 return
-            self._made = server_context(self.certificate, self.key, self.client_ca)
+            self._load()
         except OSError as error:
             self._complain(str(error))
         else:
             self._version = version
             self._trouble = ""
             log.info("the receiver's certificate was read again", file=str(self.certificate))
+
+    def _load(self) -> None:
+        self._made = server_context(self.certificate, self.key, self.client_ca)
+        self.ends = _end_of(self.certificate)
 
     def _versions(self) -> object:
         found = (path.stat() for path in (self.certificate, self.key, self.client_ca) if path is not None)
@@ -92,3 +99,11 @@ class CertificateFiles:
                 client_ca=str(self.client_ca or ""),
                 error=trouble,
             )
+
+
+def _end_of(certificate: Path) -> float:
+    try:
+        first, *_ = x509.load_pem_x509_certificates(certificate.read_bytes())
+    except ValueError:  # TLS takes some that this does not
+        return 0.0
+    return first.not_valid_after_utc.timestamp()

@@ -122,6 +122,12 @@ def run(  # noqa: PLR0913 - one parameter a flag
     ] = None,
     tls_cert_file: Annotated[Path | None, typer.Option(help="Certificate of the receiver.")] = None,
     tls_key_file: Annotated[Path | None, typer.Option(help="Key of the receiver.")] = None,
+    receiver_tls_secret: Annotated[
+        str | None, typer.Option(help="Instead: a Secret of the operator's, which it renews itself.")
+    ] = None,
+    receiver_tls_seconds: Annotated[
+        float | None, typer.Option(help="How often that Secret is looked at.")
+    ] = None,
     receiver_token_file: Annotated[
         Path | None, typer.Option(help="Bearer tokens for audit events, one a line.")
     ] = None,

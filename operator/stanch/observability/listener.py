@@ -93,11 +93,12 @@ class Connection(asyncio.Protocol):
 class Listener:
     """Serves `app` over TLS. Handlers call `vouch` once they know the sender.
 
-    `tls` is asked at each handshake: certificates change while it runs.
+    `tls` is asked at each handshake: certificates change while it runs. None: there is none yet, and the
+    connection is closed.
     """
 
     def __init__(
-        self, app: web.Application, tls: Callable[[], ssl.SSLContext], bounds: Bounds | None = None
+        self, app: web.Application, tls: Callable[[], ssl.SSLContext | None], bounds: Bounds | None = None
     ) -> None:
         self.bounds = bounds or Bounds()
         self.port = 0
@@ -217,24 +218,26 @@ class Listener:
             )
 
     def _take(self, accepted: socket.socket) -> None:
-        server = self._runner.server
-        if server is None:  # stopping
+        server, context = self._runner.server, self._tls()
+        if server is None or context is None:  # stopping, or not able to serve yet
             accepted.close()
             return
         connection = Connection(self, server())
         self._open[connection] = None
         self._unknown[connection] = None
         connection.give(self.bounds.unknown)
-        connection.handshake = asyncio.create_task(self._shake_hands(connection, accepted))
+        connection.handshake = asyncio.create_task(self._shake_hands(connection, accepted, context))
         # A task that is cancelled before it begins closes nothing.
         connection.handshake.add_done_callback(lambda _: None if connection.connected else accepted.close())
 
-    async def _shake_hands(self, connection: Connection, accepted: socket.socket) -> None:
+    async def _shake_hands(
+        self, connection: Connection, accepted: socket.socket, context: ssl.SSLContext
+    ) -> None:
         try:
             await asyncio.get_running_loop().connect_accepted_socket(
                 lambda: connection,
                 accepted,
-                ssl=self._tls(),
+                ssl=context,
                 ssl_handshake_timeout=self.bounds.handshake,
                 ssl_shutdown_timeout=self.bounds.handshake,
             )

@@ -39,6 +39,7 @@ class Metrics:
     denied: Counter = field(init=False)
     signals: Counter = field(init=False)
     signal_requests: Counter = field(init=False)
+    receiver_certificate_end: Gauge = field(init=False)
     sink_dropped: Counter = field(init=False)
     duties: DutyBoard = field(default_factory=DutyBoard)
     incidents: IncidentBoard = field(default_factory=IncidentBoard)
@@ -92,6 +93,10 @@ class Metrics:
         self.signals = make.counter("stanch_signals", "Alerts received, by what became of them", "outcome")
         self.signal_requests = make.counter(
             "stanch_signal_requests", "Requests to the receiver of alerts", "code"
+        )
+        self.receiver_certificate_end = make.gauge(
+            "stanch_receiver_certificate_end_timestamp_seconds",
+            "When the certificate ends that the receiver of alerts serves; 0: it serves none",
         )
         self.sink_dropped = make.counter(
             "stanch_sink_dropped",

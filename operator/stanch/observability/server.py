@@ -18,11 +18,11 @@ from stanch.observability.listener import MAX_LINE_BYTES, Listener
 from stanch.observability.tokens import TokenFile
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Callable
 
     from aiohttp.typedefs import Handler
 
+    from stanch.certificates.kept import KeptCertificate
     from stanch.observability.metrics import Metrics
     from stanch.settings import Settings
 
@@ -121,6 +121,7 @@ class Servers:
     """Start and stop both servers; `http_port` and `receiver_port` tell where they listen.
 
     `alerts` takes `POST /alerts`: `AlertReceiver.handle`. None: there is no such path.
+    `certificate` is that of the receiver. None: that of the files which the settings name.
     """
 
     settings: Settings
@@ -129,6 +130,7 @@ class Servers:
     on_denied: Callable[[Denied], None]
     leads: Callable[[], bool]
     alerts: Handler | None = None
+    certificate: KeptCertificate | None = None
     http_port: int = 0
     receiver_port: int | None = None
     _runner: web.AppRunner | None = None
@@ -154,7 +156,9 @@ class Servers:
         audit = None
         if self.settings.receiver_token_file is not None:
             audit = audit_events(TokenFile(self.settings.receiver_token_file), self.on_denied, self.leads)
-        self._listener = Listener(receiver(audit=audit, alerts=self.alerts), tls(self.settings))
+        certificate = self.certificate or tls(self.settings)
+        self._listener = Listener(receiver(audit=audit, alerts=self.alerts), certificate.context)
+        self.metrics.receiver_certificate_end.set_function(lambda: certificate.ends)
         await self._listener.start(self.settings.http_host, self.settings.receiver_port)
         self.receiver_port = self._listener.port
         log.info(
@@ -173,9 +177,8 @@ class Servers:
             self._runner = None
 
 
-def tls(settings: Settings) -> Callable[[], ssl.SSLContext]:
-    """What the next handshake is made with. Raises OSError if a file cannot be used."""
+def tls(settings: Settings) -> CertificateFiles:
+    """The receiver's certificate where others renew it. Raises OSError if a file cannot be used."""
     if settings.tls_cert_file is None or settings.tls_key_file is None:
         raise ValueError("the receiver needs tls_cert_file and tls_key_file")
-    files = CertificateFiles(settings.tls_cert_file, settings.tls_key_file, settings.signal_client_ca_file)
-    return files.context
+    return CertificateFiles(settings.tls_cert_file, settings.tls_key_file, settings.signal_client_ca_file)

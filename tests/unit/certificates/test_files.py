@@ -179,6 +179,19 @@ async def test_a_client_ca_that_is_replaced_counts_at_the_next_handshake(
         await serving.served(client)
 
 
+def test_when_the_served_certificate_ends_is_known(tmp_path: Path) -> None:
+    pair = issued(Authority.at(tmp_path / "pki", "ours"), "first")
+    files = CertificateFiles(pair.certificate, pair.key)
+    said = ssl.cert_time_to_seconds(_not_after(pair))
+    assert files.ends == said > 0
+
+
+def _not_after(pair: KeyPair) -> str:
+    command = ["openssl", "x509", "-noout", "-enddate", "-in", str(pair.certificate)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return done.stdout.strip().partition("=")[2]
+
+
 def test_at_the_start_files_have_to_be_usable(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         CertificateFiles(tmp_path / "tls.crt", tmp_path / "tls.key")

@@ -45,7 +45,7 @@ class Under:
         settings = Settings(
             tls_cert_file=certificates.server.certificate, tls_key_file=certificates.server.key
         )
-        self.listener = Listener(app, tls(settings), bounds)
+        self.listener = Listener(app, tls(settings).context, bounds)
         self.may_answer.set()
 
     async def handle(self, request: web.Request) -> web.Response:

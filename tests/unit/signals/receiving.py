@@ -183,7 +183,7 @@ async def receiving(
         setup.limits,
         clock=lambda: under_test.now,
     )
-    listener = Listener(receiver(alerts=alerts.handle), tls(settings), setup.bounds)
+    listener = Listener(receiver(alerts=alerts.handle), tls(settings).context, setup.bounds)
     under_test = Receiving(directory, certificates, intake, metrics, alerts, listener)
     await listener.start("127.0.0.1", 0)
     try:
