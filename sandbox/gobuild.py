@@ -198,7 +198,14 @@ def download(go: Path, module: Path, required: Sequence[str]) -> list[Path]:
     Raises:
         BuildError: one is not to be had, or is not what go.sum has.
     """
-    lines = _run([go, "mod", "download", "-json", *required], module, _environment())
+    command: list[str | Path] = [go, "mod", "download", "-json", *required]
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            lines = _run(command, module, _environment())
+            break
+        except BuildError:
+            if attempt == _ATTEMPTS:
+                raise
     return [Path(found) for found in _DIRECTORY.findall("\n".join(lines))]
 
 

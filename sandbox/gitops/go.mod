@@ -1,4 +1,4 @@
-// Where the definitions of Flux's and Argo CD's kinds are from; sandbox/gitops.py reads them. Nothing is compiled.
+// Where the definitions of Flux's and Argo CD's kinds are from; sandbox/kinds.py reads them. Nothing is compiled.
 module stanch.dev/sandbox/gitops
 
 go 1.26.0

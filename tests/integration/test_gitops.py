@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sandbox import gitops
+from sandbox import kinds
 from tests.installation import ROOT
 from tests.operator_process import operator, workload, workspace
 
@@ -54,7 +54,7 @@ def namespaces(kubectl: Kubectl) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def kinds(kubectl: Kubectl) -> Iterator[None]:
-    definitions = [f"--filename={file}" for file in gitops.definitions()]
+    definitions = [f"--filename={file}" for file in kinds.definitions(kinds.GITOPS)]
     kubectl("apply", "--server-side", *definitions, check=True)
     kubectl("wait", "--for=condition=Established", "--timeout=60s", *definitions, check=True)
     yield

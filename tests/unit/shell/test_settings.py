@@ -46,6 +46,8 @@ def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
         {"http_port": 70_000},
         {"parallelism": 0},
         {"receiver_port": 8443},
+        {"receiver_port": 8443, "receiver_tls_secret": "tls"},  # nobody may speak
+        {"receiver_tls_secret": "tls", "tls_cert_file": "tls.crt"},  # which of them is served?
         {"log_level": "loud"},
         {"identity": "one)\r\nX-Remote-User: root"},  # it is part of a header
         {"unknown": 1},
