@@ -10,7 +10,7 @@ from stanch.api.v1alpha1.incident import Category, Severity
 from stanch.cli.ending import Exit
 from stanch.cli.follow import Timeout, Told, follow
 from stanch.cli.request import Request, create
-from stanch.cli.screen import DataForm, console, emit, lines
+from stanch.cli.screen import DataForm, can_be_drawn_on, emit, lines
 from stanch.cli.session import Command, Context, Kubeconfig, Namespace, Where, read
 from stanch.cli.standing import is_rehearsal, next_of
 from stanch.cli.workloads import StepName
@@ -75,10 +75,13 @@ def contain(  # noqa: PLR0913 - one parameter a flag
             else:
                 typer.echo(f"follow it: kubectl stanch status -n {space} {name} --watch")
             return Exit.YES
-        ended = await follow(kube, space, name, within=timeout, told=Told.BESIDE if quiet else Told.SCREEN)
+        where = Told.BESIDE if quiet else Told.SCREEN
+        looking = follow(kube, space, name, within=timeout, told=where)
+        done = f"AIIncident {space}/{name} is created"
+        ended = await COMMAND.after(done, space, name, looking)
         if quiet:
-            emit(await read(kube, space, name), output.form)
-        elif ended is not None and not console().is_terminal:
+            emit(await COMMAND.after(done, space, name, read(kube, space, name)), output.form)
+        elif ended is not None and not can_be_drawn_on():
             typer.echo(lines(f"{ended.status.summary or ''}\nNext: {next_of(ended).told}"))
         return ending(ended)
 

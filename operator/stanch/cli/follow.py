@@ -3,29 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-import math
-import time
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Protocol
 
 import typer
+from rich.console import Group
 from rich.live import Live
 
 from stanch.api.v1alpha1.incident import AIIncident
-from stanch.cli.screen import console, lines
+from stanch.cli.screen import Tail, can_be_drawn_on, cell, console, lines
 from stanch.cli.session import incident_ref
 from stanch.cli.standing import at_rest
-from stanch.cli.story import news, story
-from stanch.errors import Retry
+from stanch.cli.story import BAD, news, story
+from stanch.errors import Unavailable
+from stanch.kube.watch import watch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
+    from rich.console import RenderableType
+
+    from stanch.errors import Retry
     from stanch.kube.client import Kube
 
-_PAUSE = 0.5  # seconds; about as long as an eye takes
+_PER_SECOND = 2
+"""How often the screen is drawn anew while nothing happens: ages go on, a window may have another size."""
 
 Timeout = Annotated[
     float, typer.Option(help="Seconds until waiting is given up, which ends with 3; what was asked goes on.")
@@ -48,45 +53,108 @@ async def follow(
 
     None when it is gone. An API server that does not answer for a while is waited for, and that is told.
 
-    Raises Rejected when it may not be read, pydantic.ValidationError when it cannot be, Retry when within
-    that time it could not be read once.
+    Raises Rejected when it may not be watched, pydantic.ValidationError when it cannot be read, Retry when
+    within that time it could not be read once.
     """
     ref = incident_ref(namespace, name)
-    deadline = math.inf if within is None else time.monotonic() + within
     seen: AIIncident | None = None
-    with _shown(told) as show:
-        while True:
-            try:
-                body = await kube.get(ref)
-            except Retry as error:
-                if seen is None and time.monotonic() >= deadline:
-                    raise
-                typer.echo(lines(f"{error}; looking again"), err=True)
-            else:
-                if body is None:
-                    return None
-                seen = AIIncident.parse(body)
-                show(seen)
-                if at_rest(seen):
-                    return seen
-            if time.monotonic() >= deadline:
-                return seen
-            await asyncio.sleep(_PAUSE)
+    trouble: Retry | None = None
+
+    def troubled(error: Retry) -> None:
+        nonlocal trouble
+        trouble = error
+        view.trouble(error)
+
+    with _shown(told) as view:
+        try:
+            async with asyncio.timeout(within), aclosing(watch(kube, ref, troubled)) as states:
+                async for body in states:
+                    if body is None:
+                        return None
+                    seen = AIIncident.parse(body)
+                    view.show(seen)
+                    if at_rest(seen):
+                        return seen
+        except TimeoutError:
+            if seen is None:
+                raise trouble or Unavailable("Timeout", f"{ref}: not read in time", 1.0) from None
+        return seen
+
+
+class _View(Protocol):
+    """What somebody is shown meanwhile."""
+
+    def show(self, incident: AIIncident) -> None: ...
+
+    def trouble(self, error: Retry) -> None:
+        """The API server does not answer: what is shown may be over. The next `show` ends that."""
 
 
 @contextmanager
-def _shown(told: Told) -> Iterator[Callable[[AIIncident], None]]:
-    screen = console()
-    if told is Told.SCREEN and screen.is_terminal:
-        with Live(console=screen, auto_refresh=False, vertical_overflow="visible") as live:
-            yield lambda incident: live.update(story(incident, datetime.now(UTC)), refresh=True)
-        return
-    before: AIIncident | None = None
+def _shown(told: Told) -> Iterator[_View]:
+    if told is Told.SCREEN and can_be_drawn_on():
+        drawn = _Drawn()
+        try:
+            with drawn.live:
+                yield drawn
+        finally:
+            drawn.leave()
+    else:
+        yield _Lines(told)
 
-    def tell(incident: AIIncident) -> None:
-        nonlocal before
-        for line in news(before, incident) if told is not Told.NOWHERE else ():
-            typer.echo(line, err=told is Told.BESIDE)
-        before = incident
 
-    yield tell
+@dataclass
+class _Lines:
+    """A line for each thing that happens, and one for each cause of an outage."""
+
+    told: Told
+    _seen: AIIncident | None = None
+    _trouble: str = ""
+
+    def show(self, incident: AIIncident) -> None:
+        for line in news(self._seen, incident) if self.told is not Told.NOWHERE else ():
+            typer.echo(line, err=self.told is Told.BESIDE)
+        self._seen = incident
+        self._trouble = ""
+
+    def trouble(self, error: Retry) -> None:
+        if error.message != self._trouble:
+            typer.echo(lines(_looking_again(error)), err=True)
+        self._trouble = error.message
+
+
+class _Drawn:
+    """The end of the story, drawn in place as it goes on; when that is over all of it, once."""
+
+    def __init__(self) -> None:
+        self._seen: AIIncident | None = None
+        self._trouble = ""
+        self._screen = console()
+        self.live = Live(
+            console=self._screen,
+            transient=True,
+            refresh_per_second=_PER_SECOND,
+            get_renderable=lambda: Tail(Group(*self._now())),
+        )
+
+    def show(self, incident: AIIncident) -> None:
+        self._seen, self._trouble = incident, ""
+        self.live.refresh()
+
+    def trouble(self, error: Retry) -> None:
+        self._trouble = _looking_again(error)
+        self.live.refresh()
+
+    def leave(self) -> None:
+        self._screen.print(Group(*self._now()))
+
+    def _now(self) -> Iterator[RenderableType]:
+        seen, trouble = self._seen, self._trouble  # the thread that draws reads them, too
+        if seen is not None:
+            yield story(seen, datetime.now(UTC))
+        if trouble:
+            yield cell(trouble, BAD)
+
+
+def _looking_again(error: Retry) -> str:
+    return f"{error}; looking again"

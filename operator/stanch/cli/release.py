@@ -66,7 +66,7 @@ def release(  # noqa: PLR0913 - one parameter a flag
         if not watch:
             typer.echo(f"follow it: kubectl stanch status -n {space} {name} --watch")
             return Exit.YES
-        ended = await follow(kube, space, name, within=timeout)
+        ended = await COMMAND.after(asked, space, name, follow(kube, space, name, within=timeout))
         typer.echo(lines(ending(ended, f"{space}/{name}")))
         if ended is None or ended.status.phase in GIVEN_BACK:
             return Exit.YES

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 import typer
 import yaml
 from rich.console import Console
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from rich.console import RenderableType
+    from rich.console import ConsoleOptions, RenderableType, RenderResult
     from rich.status import Status
 
 Json = dict[str, Any]
@@ -73,6 +75,12 @@ def console() -> Console:
     return seen if seen.is_terminal else Console(highlight=False, markup=False, emoji=False, width=_WIDE)
 
 
+def can_be_drawn_on() -> bool:
+    """Whether stdout is a terminal on which what was printed can be drawn anew."""
+    seen = console()
+    return seen.is_terminal and not seen.is_dumb_terminal
+
+
 def show(what: RenderableType) -> None:
     """Print it; elsewhere than on a terminal without the blanks that fill columns up."""
     seen = console()
@@ -82,6 +90,24 @@ def show(what: RenderableType) -> None:
     with seen.capture() as captured:
         seen.print(what)
     typer.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """The end of what does not fit a terminal: a screen that is drawn anew in place cannot be taller."""
+
+    whole: RenderableType
+
+    def __rich_console__(self, seen: Console, options: ConsoleOptions) -> RenderResult:
+        found = seen.render_lines(self.whole, options.update(height=None), pad=False)
+        room = max(options.size.height - 1, 1)  # the cursor rests on a line of its own
+        if len(found) > room:
+            left_out = len(found) - room + 1
+            yield cell(f"… {left_out} lines above; all of it is printed when this ends", "dim")
+            found = found[left_out:]
+        for line in found:
+            yield from line
+            yield Segment.line()
 
 
 def progress(what: str) -> Status:

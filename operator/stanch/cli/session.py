@@ -6,7 +6,7 @@ import asyncio
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
 import typer
 from pydantic import ValidationError
@@ -17,7 +17,7 @@ from stanch.cli.screen import lines
 from stanch.errors import Forbidden, Rejected, StanchError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping
+    from collections.abc import Awaitable, Callable, Coroutine, Mapping
 
     from stanch.api.v1alpha1.incident import AIIncident
     from stanch.kube.client import Kube
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from stanch.settings import Settings
 
 Json = dict[str, Any]
+Seen = TypeVar("Seen")
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The AIIncident.", autocompletion=names)]
 OptionalName = Annotated[
@@ -105,6 +106,18 @@ class Command:
             raise typer.Exit(asyncio.run(work()))
         except (StanchError, OSError, ValueError) as error:
             self.fail(told(error), self.refused if isinstance(error, Rejected) else Exit.UNKNOWN)
+
+    async def after(self, done: str, namespace: str, name: str, looking: Awaitable[Seen]) -> Seen:
+        """What `looking` says of an incident. Something was `done` to it: failing now takes nothing back."""
+        try:
+            return await looking
+        except (StanchError, ValueError) as error:
+            see = f"see: kubectl stanch status -n {namespace} {name}"
+            typer.echo(
+                lines(f"stanch {self.name}: {done}; what came of it is not known: {told(error)}; {see}"),
+                err=True,
+            )
+            raise typer.Exit(Exit.UNKNOWN) from error
 
     def fail(self, why: str, code: Exit = Exit.UNKNOWN) -> NoReturn:
         undone = f"; {self.undone}" if self.undone else ""

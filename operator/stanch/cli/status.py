@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stanch.cli.ending import Exit
-from stanch.cli.screen import Form, console, emit, listed, show
+from stanch.cli.screen import Form, can_be_drawn_on, emit, listed, show
 from stanch.cli.session import Command, Context, Kubeconfig, Namespace, OptionalName, Where, read
 
 if TYPE_CHECKING:
@@ -93,6 +93,6 @@ async def _watch(kube: Kube, namespace: str, name: str, _form: Form) -> Exit:
     ended = await follow(kube, namespace, name)
     if ended is None:
         typer.echo(f"AIIncident {namespace}/{name} is gone")
-    elif not console().is_terminal and next_of(ended).told:
+    elif not can_be_drawn_on() and next_of(ended).told:
         typer.echo(f"Next: {next_of(ended).told}")
     return Exit.YES

@@ -7,7 +7,7 @@ import json
 import math
 import time
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
@@ -24,9 +24,10 @@ from stanch.kube.credentials import BEARER, fingerprint, is_anonymous
 from stanch.kube.translate import error_from, is_absent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
     from datetime import datetime
 
+    from aiohttp import ClientResponse
     from kubernetes.aio.client import Configuration
 
     from stanch.kube.credentials import Credentials
@@ -39,6 +40,9 @@ Fence = Callable[[], float]
 RELOAD_SECONDS = 600.0  # exec plugins and rotated files are read again at least so often
 RELOAD_PAUSE_SECONDS = 1.0  # many refused requests at once cause one reload
 NETWORK_RETRY_SECONDS = 1.0
+LONGEST_LINE = (
+    8 << 20
+)  # bytes; etcd takes objects of 1.5 MiB, and an event of a watch is one of them in a line
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,11 @@ class Request:
     body: Json | list[Json] | None = None
     content_type: str = "application/json"
     accept: str = "application/json"
+
+    @property
+    def doubt(self) -> str:
+        """What is not known when there is no answer. Who only asked has changed nothing."""
+        return "" if self.method == "GET" else "; it may have been done"
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,9 +175,33 @@ class Transport:
         self._retired.clear()
         self._api = None
 
+    async def stream(self, request: Request, *, seconds: float) -> AsyncGenerator[bytes, None]:
+        """The answer line by line, as it comes, until the server ends it. Close it when you leave early.
+
+        Raises StanchError; Unavailable also when it has not ended after `seconds`.
+        """
+        for again in (True, False):
+            client = await self._client(refused=not again)
+            async with self._answer(client, request, seconds) as answer:
+                if answer.status == HTTPStatus.UNAUTHORIZED and again:
+                    continue
+                if answer.status >= HTTPStatus.MULTIPLE_CHOICES:
+                    raise error_from(request.what, answer.status, answer.headers, await answer.read())
+                async for line in _lines(request, answer):
+                    yield line
+            return
+
     async def _attempt(
         self, client: ApiClient, request: Request, before: Fence
     ) -> tuple[int, Mapping[str, str], bytes]:
+        async with self._answer(client, request, min(self.timeouts.request, before())) as answer:
+            return answer.status, answer.headers, await answer.read()
+
+    @asynccontextmanager
+    async def _answer(
+        self, client: ApiClient, request: Request, within: float
+    ) -> AsyncIterator[ClientResponse]:
+        """What is read inside has to come `within` that many seconds, too."""
         headers = {
             "Accept": request.accept,
             "User-Agent": self.user_agent,
@@ -178,36 +211,35 @@ class Transport:
         url = client.configuration.host + request.path
         if request.query:
             url += "?" + urlencode(request.query)
-        within = min(self.timeouts.request, before())
         count = _counting.get()
         if count is not None:
             count.calls += 1
         started, code = time.monotonic(), 0
         try:
-            answer = await client.rest_client.request(
+            answered = await client.rest_client.request(
                 request.method,
                 url,
                 headers=headers,
                 body=request.body,
                 _request_timeout=aiohttp.ClientTimeout(total=within, sock_connect=self.timeouts.connect),
             )
-            body: bytes = await answer.read()
-            code = answer.status
+            async with answered.response as answer:
+                yield answer
+                code = answer.status
         except TimeoutError as error:
             raise Unavailable(
                 "Timeout",
-                f"{request.what}: no answer in time ({within:.3g} s); it may have been done",
+                f"{request.what}: no answer in time ({within:.3g} s){request.doubt}",
                 NETWORK_RETRY_SECONDS,
             ) from error
         except (aiohttp.ClientError, OSError) as error:
             raise Unavailable(
                 "NetworkError",
-                f"{request.what}: {error or type(error).__name__}; it may have been done",
+                f"{request.what}: {error or type(error).__name__}{request.doubt}",
                 NETWORK_RETRY_SECONDS,
             ) from error
         finally:
             self.observe(Observed(request.verb, request.resource, code, time.monotonic() - started))
-        return code, answer.headers, body
 
     async def _client(self, *, refused: bool = False) -> ApiClient:
         """The current client; credentials are read again when old, or when they were `refused`."""
@@ -239,6 +271,21 @@ class Transport:
             self._api = ApiClient(configuration=fresh)
             self._loaded = loaded
         self._loaded_at = time.monotonic()
+
+
+async def _lines(request: Request, answer: ClientResponse) -> AsyncIterator[bytes]:
+    """Aiohttp's own lines are shorter than objects are."""
+    begun = b""
+    async for piece in answer.content.iter_any():
+        *whole, begun = (begun + piece).split(b"\n")
+        for line in whole:
+            yield line
+        if len(begun) > LONGEST_LINE:
+            raise Unavailable(
+                "BadAnswer",
+                f"{request.what}: a line of more than {LONGEST_LINE} bytes",
+                NETWORK_RETRY_SECONDS,
+            )
 
 
 def _parse(request: Request, body: bytes) -> Json:

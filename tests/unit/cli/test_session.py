@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+import typer
 import yaml
 
+from stanch.cli.ending import Exit
 from stanch.cli.screen import lines, plain
-from stanch.cli.session import Where, told
+from stanch.cli.session import Command, Where, told
 from stanch.errors import Forbidden, Rejected
 
 if TYPE_CHECKING:
@@ -65,3 +67,21 @@ def test_a_refusal_names_the_role_that_is_missing(message: str, role: str | None
 def test_what_a_server_says_in_lines_keeps_them_and_nothing_else() -> None:
     assert lines("a\n\x1b[31mb") == "a\n [31mb"
     assert plain("a\n\x1b[31mb\u202e") == "a  [31mb "
+
+
+async def refused() -> Exit:
+    raise Forbidden("Forbidden", 'cannot watch resource "aiincidents" in API group "stanch.dev"')
+
+
+def test_who_may_not_look_at_what_they_asked_for_is_not_told_that_nothing_was_done(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    command = Command("contain", "nothing was contained", refused=Exit.NO)
+    with pytest.raises(typer.Exit) as ended:
+        command.end(lambda: command.after("AIIncident chat/toxic is created", "chat", "toxic", refused()))
+    assert ended.value.exit_code == Exit.UNKNOWN
+    assert capsys.readouterr().err == (
+        "stanch contain: AIIncident chat/toxic is created; what came of it is not known: Forbidden: "
+        'cannot watch resource "aiincidents" in API group "stanch.dev"; you need the verb watch on '
+        "aiincidents: ClusterRole stanch-viewer has it; see: kubectl stanch status -n chat toxic\n"
+    )
