@@ -47,15 +47,22 @@ venv: $(STAMP) ## Make the Python environment, as requirements.lock has it
 binaries: $(STAMP) ## Fetch or build the control plane's programs (once, kept in ~/.cache/stanch)
 	@$(BIN)/python -m sandbox binaries
 
+# $(call debian,packages,what is not done without them): by apt, where that is possible.
+define debian
+@if ! dpkg-query --show $(1) >/dev/null 2>&1; then \
+  if [[ $$(uname) == Linux && $$(id -u) == 0 ]] && command -v apt-get >/dev/null; then \
+    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(1); \
+  else \
+    echo "$(strip $(2))" >&2; \
+  fi; \
+fi
+endef
+
 NODE_PACKAGES := containerd runc containernetworking-plugins iptables iproute2
 
 .PHONY: node
 node: $(STAMP) ## What tests on a real node need, where one can run: Debian packages, and its programs
-	@if [[ $$(uname) == Linux && $$(id -u) == 0 ]] && command -v apt-get >/dev/null; then \
-	  if ! dpkg-query --show $(NODE_PACKAGES) >/dev/null 2>&1; then \
-	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(NODE_PACKAGES); \
-	  fi; \
-	fi
+	$(call debian,$(NODE_PACKAGES),tests on a real node are skipped where its packages are missing)
 	@$(BIN)/python -m sandbox node
 
 SIGNAL_PACKAGES := prometheus prometheus-alertmanager
@@ -75,37 +82,25 @@ BROWSER_PACKAGES := chromium
 
 .PHONY: browser
 browser: ## A browser for tests of what reports look like, where apt can install one
-	@if ! dpkg-query --show $(BROWSER_PACKAGES) >/dev/null 2>&1; then \
-	  if [[ $$(uname) == Linux && $$(id -u) == 0 ]] && command -v apt-get >/dev/null; then \
-	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(BROWSER_PACKAGES); \
-	  else \
-	    echo "tests with a real browser are skipped unless chromium is on the PATH" >&2; \
-	  fi; \
-	fi
+	$(call debian,$(BROWSER_PACKAGES),tests with a real browser are skipped unless chromium is on the PATH)
 
 CLOCK_PACKAGES := faketime
 
 .PHONY: clocks
 clocks: ## What makes the clocks of one process jump in the long tests, where apt can install it
-	@if ! dpkg-query --show $(CLOCK_PACKAGES) >/dev/null 2>&1; then \
-	  if [[ $$(uname) == Linux && $$(id -u) == 0 ]] && command -v apt-get >/dev/null; then \
-	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(CLOCK_PACKAGES); \
-	  else \
-	    echo "tests of clocks that jump are skipped unless libfaketime is installed" >&2; \
-	  fi; \
-	fi
+	$(call debian,$(CLOCK_PACKAGES),tests of clocks that jump are skipped unless libfaketime is installed)
 
 ENGINE_PACKAGES := buildah runc qemu-user-static debian-archive-keyring
 
 .PHONY: engine
 engine: ## What builds the image in the long tests, where apt can install it: buildah, no daemon
-	@if ! dpkg-query --show $(ENGINE_PACKAGES) >/dev/null 2>&1; then \
-	  if [[ $$(uname) == Linux && $$(id -u) == 0 ]] && command -v apt-get >/dev/null; then \
-	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(ENGINE_PACKAGES); \
-	  else \
-	    echo "tests of the built image are skipped unless buildah, runc and qemu-user-static are installed" >&2; \
-	  fi; \
-	fi
+	$(call debian,$(ENGINE_PACKAGES),tests of the built image are skipped unless buildah, runc and qemu-user-static are installed)
+
+SHELL_PACKAGES := zsh fish
+
+.PHONY: shells
+shells: ## Shells in which the long tests press TAB, where apt can install them
+	$(call debian,$(SHELL_PACKAGES),tests of completion in zsh and fish are skipped unless they are on the PATH)
 
 .PHONY: lock
 lock: $(STAMP) ## Renew requirements.lock and requirements-runtime.lock from pyproject.toml
@@ -206,7 +201,7 @@ test: lint binaries node signals browser ## Everything but the long tests: lint,
 	@$(BIN)/python -m pytest -m 'not long' -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
 
 .PHONY: test-long
-test-long: binaries node signals clocks engine ## The exhaustive tests: whole crash matrices, long property and soak runs
+test-long: binaries node signals clocks engine shells ## The exhaustive tests: whole crash matrices, long property and soak runs
 	@status=0; $(BIN)/python -m pytest -m long -n $(WORKERS) --dist worksteal $(PYTEST_ARGS) || status=$$?; \
 	if [[ $$status == 5 ]]; then echo "no test is marked long"; else exit $$status; fi
 

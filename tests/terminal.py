@@ -76,6 +76,8 @@ class Screen:
 class Terminal:
     process: subprocess.Popen[bytes]
     screen: Screen
+    keyboard: int
+    """File descriptor."""
     sent: str = ""
 
     def until(self, holds: Callable[[Screen], bool], within: float = 30.0) -> None:
@@ -83,6 +85,9 @@ class Terminal:
         while not holds(self.screen):
             assert time.monotonic() < deadline, f"after {within} s:\n{self.screen.all}"
             time.sleep(0.02)
+
+    def type(self, keys: str) -> None:
+        os.write(self.keyboard, keys.encode())
 
     def interrupt(self) -> None:
         """Ctrl-C."""
@@ -95,20 +100,27 @@ class Terminal:
 
 @contextmanager
 def terminal(
-    command: Sequence[str], environment: Mapping[str, str], *, width: int = 120, height: int = 50
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    *,
+    width: int = 120,
+    height: int = 50,
+    typing: bool = False,
 ) -> Iterator[Terminal]:
-    """`command` on a terminal of this size, as its stdout and stderr."""
+    """`command` on a terminal of this size, as its stdout and stderr. With `typing` it is all its own: what
+    a person types comes to it. What a shell does with its screen is more than is followed here.
+    """
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
     process = subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
+        [*(("setsid", "--ctty") if typing else ()), *command],
+        stdin=theirs if typing else subprocess.DEVNULL,
         stdout=theirs,
         stderr=theirs,
         env={"PATH": os.environ["PATH"], "TERM": "xterm-256color", **environment},
     )
     os.close(theirs)
-    made = Terminal(process, Screen(height))
+    made = Terminal(process, Screen(height), ours)
 
     def read() -> None:
         decoder = codecs.getincrementaldecoder("utf-8")()
@@ -118,7 +130,8 @@ def terminal(
                 text = left + decoder.decode(piece)
                 left = _CUT.search(text)[0]  # type: ignore[index]  # it matches everything
                 made.sent += text.removesuffix(left)
-                made.screen.feed(text.removesuffix(left))
+                if not typing:
+                    made.screen.feed(text.removesuffix(left))
         except OSError:  # Linux says so when the other end is closed
             pass
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sandbox import kinds
+from sandbox.kinds import GITOPS, definitions
 from tests.installation import ROOT
 from tests.operator_process import operator, workload, workspace
 
@@ -54,11 +54,11 @@ def namespaces(kubectl: Kubectl) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def kinds(kubectl: Kubectl) -> Iterator[None]:
-    definitions = [f"--filename={file}" for file in kinds.definitions(kinds.GITOPS)]
-    kubectl("apply", "--server-side", *definitions, check=True)
-    kubectl("wait", "--for=condition=Established", "--timeout=60s", *definitions, check=True)
+    files = [f"--filename={file}" for file in definitions(GITOPS)]
+    kubectl("apply", "--server-side", *files, check=True)
+    kubectl("wait", "--for=condition=Established", "--timeout=60s", *files, check=True)
     yield
-    kubectl("delete", "--wait=false", *definitions, check=True)
+    kubectl("delete", "--wait=false", *files, check=True)
 
 
 def test_argo_cd_keeps_its_settings_beside_the_health_checks(workspace: Space, namespaces: None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import shlex
 import sys
 from enum import StrEnum
@@ -23,6 +24,8 @@ ASKED = "_STANCH_COMPLETE"
 
 _NO_FILES = ":4"
 """Cobra's ShellCompDirectiveNoFileComp, as kubectl wants it: https://github.com/kubernetes/enhancements/tree/master/keps/sig-cli/2379-kubectl-plugins#shell-completion-support."""
+_NAME = re.compile(r"[a-z0-9][a-z0-9.-]*")
+"""What an object may be called. Shells evaluate what they are given: nothing else comes to them."""
 _PATIENCE = 2.0  # seconds; whoever presses TAB waits
 
 
@@ -73,9 +76,10 @@ def names(context: typer.Context, incomplete: str) -> list[str]:
     given = context.params
     where = Where(given.get("namespace"), given.get("kubeconfig"), given.get("context"))
     try:
-        return [name for name in asyncio.run(_listed(where)) if name.startswith(incomplete)]
+        found = asyncio.run(_listed(where))
     except (StanchError, OSError, ValueError):
         return []
+    return [name for name in found if name.startswith(incomplete) and _NAME.fullmatch(name)]
 
 
 async def _listed(where: Where) -> list[str]:
