@@ -84,4 +84,4 @@ def test_a_misspelt_field_of_an_example_would_be_seen(
     misspelt = sync.replace("healthCheckExprs", "healthCheckExpressions")
     said = kubectl(*STRICTLY, "-", stdin=misspelt)
     assert said.returncode != 0
-    assert 'unknown field "spec.healthCheckExpressions"' in said.stderr
+    assert ".spec.healthCheckExpressions: field not declared in schema" in said.stderr
