@@ -22,6 +22,7 @@ from stanch.verification.measure import Measurer
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from stanch.evidence.store import Store
     from stanch.main import Services
     from stanch.settings import Settings
 
@@ -34,14 +35,19 @@ def _label(text: str) -> tuple[str, str]:
 def prepared(settings: Settings) -> Callable[[Services], Reconciler]:
     """What builds the engine once this process leads.
 
-    The clocks are read now: a standby is ready, and whoever could not lead with them must not be, or an
-    upgrade would go on until nobody leads.
+    The clocks are read now, and the store is opened once: a standby is ready, and whoever could not lead with
+    these must not be, or an upgrade would go on until nobody leads.
 
     Raises:
         Rejected: they are not understood, or the settings name one that there is not.
     """
     clocks = Clocks.of(load(settings.clocks_file), settings.clocks)
+    _store(settings)
     return lambda services: _build(services, clocks)
+
+
+def _store(settings: Settings) -> Store | None:
+    return open_store(settings.evidence_url, StoreOptions.of(settings)) if settings.evidence_url else None
 
 
 def build(services: Services) -> Reconciler:
@@ -53,7 +59,7 @@ def _build(services: Services, clocks: Clocks) -> Reconciler:
     settings = services.settings
     keeper = HoldKeeper(services.kube)
     options = StoreOptions.of(settings)
-    store = open_store(settings.evidence_url, options) if settings.evidence_url else None
+    store = _store(settings)
     collector = Collector(services.kube, store, EvidenceLimits.of(settings), settings.identity, utc_now)
     return Reconciler(
         kube=services.kube,

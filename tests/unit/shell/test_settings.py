@@ -100,3 +100,12 @@ def test_whoever_could_not_lead_with_its_clocks_does_not_wait_for_it(
     assert result.exit_code == 2
     assert told in result.output
     assert "kubeconfig" not in result.output
+
+
+def test_whoever_could_not_lead_as_its_store_is_not_there_does_not_wait_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STANCH_EVIDENCE_URL", f"file://{tmp_path / 'nowhere'}")
+    result = CliRunner().invoke(app, ["run", f"--kubeconfig={tmp_path / 'none'}"])
+    assert result.exit_code == 2
+    assert "no evidence is read or stored there. Create the directory, or mount it" in result.output
