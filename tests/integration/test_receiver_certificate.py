@@ -49,11 +49,11 @@ class Replica:
             socket.create_connection(("127.0.0.1", self.port), timeout=10) as plain,
             trust.wrap_socket(plain, server_hostname=SERVICE) as secured,
         ):
+            presented = secured.getpeercert(binary_form=True)
             connection = http.client.HTTPConnection(SERVICE)
             connection.sock = secured
             connection.request("POST", "/alerts", b"{}")
             assert connection.getresponse().status == 401
-            presented = secured.getpeercert(binary_form=True)
         assert presented is not None
         return x509.load_der_x509_certificate(presented)
 

@@ -104,6 +104,6 @@ class CertificateFiles:
 def _end_of(certificate: Path) -> float:
     try:
         first, *_ = x509.load_pem_x509_certificates(certificate.read_bytes())
-    except ValueError:  # TLS takes some that this does not
+        return first.not_valid_after_utc.timestamp()
+    except (ValueError, x509.InvalidVersion):  # TLS takes some that this does not
         return 0.0
-    return first.not_valid_after_utc.timestamp()

@@ -218,7 +218,7 @@ def _signed(certificate: x509.Certificate, authority: x509.Certificate) -> bool:
 def _certificates(pem: bytes) -> tuple[x509.Certificate, ...]:
     try:
         return tuple(x509.load_pem_x509_certificates(pem))
-    except ValueError:
+    except (ValueError, x509.InvalidVersion):
         return ()
 
 
