@@ -15,6 +15,7 @@ from bench.calls import INCIDENT
 from bench.cases import ONE_POD
 from bench.report import ms, progress, ratio, section, table
 from bench.stage import ROOT, at_once, incident, space, spaces, wait_for
+from stanch.incidents.facts import LOOKS_A_SECOND
 from stanch.kube.resources import AIINCIDENTS, CONTAINMENTPOLICIES, DEPLOYMENTS
 from tests.operator_process import workload
 
@@ -27,6 +28,7 @@ SPACES = 100
 ACTIVE = 1_000
 NEXT = 5
 STEADY = 60.0  # seconds
+_ROUND = ACTIVE / LOOKS_A_SECOND  # seconds: until each has been looked at again, at the pace of all together
 _AT_WORK = 900.0  # seconds until all are contained
 _FLOOR = (
     "The floor is a bare client of the same library in a process of its own, which lists the same incidents, "
@@ -38,6 +40,7 @@ import asyncio, sys, time
 from pathlib import Path
 from stanch.api.v1alpha1.hold import HELD_LABEL
 from stanch.kube.client import Kube
+from stanch.incidents.facts import LOOKS_A_SECOND
 from stanch.kube.resources import AIINCIDENTS, CONTAINMENTHOLDS, CONTAINMENTPOLICIES, DEPLOYMENTS
 from stanch.settings import Settings
 
@@ -80,7 +83,7 @@ async def scale(on: Stage) -> None:
         began = time.perf_counter()
         await on.start_operator()
         started = time.perf_counter() - began
-        await asyncio.sleep(STEADY / 2)  # started anew it looks at all of them first
+        await asyncio.sleep(_ROUND + STEADY / 2)  # started anew it looks at all of them first
         full, following = await _steady(on), await _next(on, "next")
         lists, bare = await _bare(on)
         table(

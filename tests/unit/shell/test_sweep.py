@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, cast
 
-from stanch.incidents.facts import LOOKS_A_SECOND
+from stanch.incidents.facts import LOOKS_A_SECOND, Limits
+from stanch.queue import Key, WorkQueue
 from stanch.sweep import sweep
+from tests.unit.shell.virtual_time import run_virtually
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from stanch.kube.client import Kube
-    from stanch.queue import Key
 
 EVERY = 0.2
 CONTAINED: dict[str, Any] = {
@@ -59,3 +60,29 @@ async def two_sweeps(incidents: Incidents) -> list[tuple[str, float]]:
         await enough.wait()
     task.cancel()
     return brought[: 2 * len(incidents)]
+
+
+def test_a_thousand_held_incidents_are_all_looked_at_and_no_faster_than_the_pace() -> None:
+    looked: list[tuple[float, Key]] = []
+    many = [CONTAINED | {"metadata": CONTAINED["metadata"] | {"name": f"c-{one}"}} for one in range(1_000)]
+    minutes = 20
+
+    async def story() -> None:
+        loop = asyncio.get_running_loop()
+
+        async def work(key: Key) -> float:
+            looked.append((loop.time(), key))
+            return Limits().paced(len(many)).rejudge_seconds
+
+        queue = WorkQueue(work)
+        running = asyncio.create_task(queue.run())
+        sweeping = asyncio.create_task(sweep(cast("Kube", Incidents(many)), queue.add_within, every=60))
+        await asyncio.sleep(minutes * 60)
+        sweeping.cancel()
+        queue.stop()
+        await running
+
+    run_virtually(story())
+    settled = [(at, key) for at, key in looked if at - looked[0][0] > minutes * 60 / 2]
+    assert len(settled) / (minutes * 60 / 2) <= LOOKS_A_SECOND * 1.05
+    assert len({key for _, key in settled}) == len(many)
