@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from stanch.settings import Settings
 
 # What the library raises over a file that is no kubeconfig, beside its own ConfigException.
-_MALFORMED = (yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError)
+_MALFORMED = (yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError, RecursionError)
+
+_LARGEST = 1_000_000
+"""Values in a kubeconfig. One of a cluster has some twenty."""
 
 BEARER = "BearerToken"  # the key of kubernetes.aio's api_key dictionary
 
@@ -63,6 +66,8 @@ class KubeconfigCredentials:
             )
         configuration = Configuration()
         try:
+            for path in paths:
+                _refuse_expanding(path)
             await load_kube_config(
                 config_file=os.pathsep.join(paths),
                 context=self.context,
@@ -148,6 +153,8 @@ def namespace_of_context(settings: Settings) -> str | None:
     if not isinstance(credentials, KubeconfigCredentials):
         return settings.namespace
     try:
+        for path in _existing(credentials.path):
+            _refuse_expanding(path)
         files = [_Kubeconfig.model_validate(_yaml(path)) for path in _existing(credentials.path)]
     except (OSError, *_MALFORMED) as error:
         raise Rejected("BadKubeconfig", f"kubeconfig {credentials.path} cannot be used: {error}") from error
@@ -159,6 +166,22 @@ def namespace_of_context(settings: Settings) -> str | None:
 
 def _yaml(path: str) -> object:
     return yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+
+
+def _refuse_expanding(path: str) -> None:
+    """Raises ValueError for a file that YAML's aliases make endless, which its readers would copy."""
+    text = Path(path).read_text(encoding="utf-8")
+    if "&" in text and _size(yaml.safe_load(text), {}) > _LARGEST:
+        raise ValueError("its aliases expand to more than anybody wrote")
+
+
+def _size(part: object, known: dict[int, int]) -> int:
+    """How many values it has, were its aliases written out."""
+    inside = part.values() if isinstance(part, dict) else part if isinstance(part, list) else ()
+    if id(part) not in known:
+        known[id(part)] = _LARGEST + 1  # of what contains itself
+        known[id(part)] = 1 + sum(_size(each, known) for each in inside)
+    return known[id(part)]
 
 
 def fingerprint(configuration: Configuration) -> tuple[object, ...]:

@@ -291,7 +291,7 @@ async def _lines(request: Request, answer: ClientResponse) -> AsyncIterator[byte
 def _parse(request: Request, body: bytes) -> Json:
     try:
         parsed = json.loads(body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Unavailable(
             "BadAnswer", f"{request.what}: the answer is not JSON: {error}", NETWORK_RETRY_SECONDS
         ) from error
