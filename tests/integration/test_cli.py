@@ -67,6 +67,8 @@ def test_from_one_line_that_stops_the_model_to_the_closed_incident(
     planned = sre("plan", "--workload", "deploy/llm-chat")
     assert planned.returncode == 0, planned.stderr
     assert "replicas 2 → 0" in planned.stdout
+    assert " undo        proven by dry run for " in planned.stdout
+    assert " guardrails  none: a plan without a policy" in planned.stdout
     assert planned.stdout.endswith("Nothing was changed.\n")
     assert replicas(workspace) == 2
     assert workspace.get("aii")["items"] == []
@@ -165,6 +167,13 @@ def test_a_script_reads_json_alone_and_the_exit_code(workspace: Space, llm: None
             },
         }
     )
+    planned = sre("plan", "--workload", "deploy/llm-chat", "--policy", "chat")
+    assert planned.returncode == 0, planned.stderr
+    assert " guardrails  a person has to approve it: nobody has approved" in planned.stdout, planned.stdout
+    assert "ContainmentPolicy/chat has: approval always, valid for 30m" in planned.stdout
+    written = data(sre("plan", "--workload", "deploy/llm-chat", "--policy", "chat", "-o", "json"))["status"]
+    assert written["timestamps"]["rehearsed"]
+    assert {each["type"]: each["status"] for each in written["conditions"]}["Approved"] == "False"
     waits = sre("contain", "deploy/llm-chat", "--policy", "chat", "--wait", "-o", "json")
     assert waits.returncode == 3
     incident = json.loads(waits.stdout)

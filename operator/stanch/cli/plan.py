@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from pydantic import ValidationError
 
 from stanch.cli.contain import Policy, Steps, ending
 from stanch.cli.ending import Exit
@@ -27,10 +28,9 @@ from stanch.cli.session import (
 from stanch.errors import StanchError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from stanch.actions.objects import Obj
     from stanch.api.v1alpha1.incident import AIIncident
+    from stanch.api.v1alpha1.policy import Guardrails
     from stanch.incidents.preview import Preview
     from stanch.kube.client import Kube
     from stanch.kube.resources import ObjectRef
@@ -55,10 +55,10 @@ def plan(  # noqa: PLR0913 - one parameter a flag
     kubeconfig: Kubeconfig = None,
     context: Context = None,
 ) -> None:
-    """Show what containing a workload would do. No workload is changed.
+    """Show what containing a workload would do, whether the way back is proven, and which guardrails apply.
 
-    The operator makes the plan, as it would carry it out, for an AIIncident with mode: DryRun that is deleted
-    again: you need to be allowed to create and to delete incidents.
+    No workload is changed. The operator makes the plan, as it would carry it out, for an AIIncident with
+    mode: DryRun that is deleted again: you need to be allowed to create and to delete incidents.
 
     Ends with 0 if there is a plan, with 1 if it would be refused, with 2 if that is not known, and with 3 if
     none was made within --timeout.
@@ -77,9 +77,10 @@ def plan(  # noqa: PLR0913 - one parameter a flag
             with progress(f"the operator makes the plan, as AIIncident {space}/{name}"):
                 await follow(kube, space, name, within=timeout, told=Told.NOWHERE)
             body = await read(kube, space, name)
+            rails = await _guardrails(kube, body)
         finally:
             await _forget(kube, space, name)
-        return _shown(body, output)
+        return _shown(body, rails, output)
 
     PLAN.run(Where(namespace, kubeconfig, context), work)
 
@@ -94,39 +95,33 @@ async def _forget(kube: Kube, namespace: str, name: str) -> None:
         )
 
 
-def _shown(body: Json, form: DataForm) -> Exit:
+async def _guardrails(kube: Kube, body: Json) -> Guardrails | None:
+    """Of the policy that the plan follows. None where it has none, or the caller may not read it."""
     from stanch.api.v1alpha1.incident import AIIncident  # noqa: PLC0415 - `stanch --help` needs none of it
+    from stanch.policies.choose import parse, ref_of  # noqa: PLC0415
+
+    incident = AIIncident.parse(body)
+    policy = incident.status.plan.policy if incident.status.plan is not None else None
+    if policy is None:
+        return None
+    try:
+        found = await kube.get(ref_of(policy.kind, incident.metadata.namespace, policy.name))
+        return parse(found).spec.guardrails if found is not None else None
+    except (StanchError, ValidationError):
+        return None
+
+
+def _shown(body: Json, rails: Guardrails | None, form: DataForm) -> Exit:
+    from stanch.api.v1alpha1.incident import AIIncident  # noqa: PLC0415
+    from stanch.cli.planned import plan_lines  # noqa: PLC0415
 
     incident = AIIncident.parse(body)
     if form.form.is_data:
         emit(body, form.form)
     else:
-        for line in plan_lines(incident):
+        for line in plan_lines(incident, rails):
             typer.echo(line)
     return ending(incident)
-
-
-def plan_lines(incident: AIIncident) -> Iterator[str]:
-    """A line a step, with its diff; then what stands in the way of it."""
-    status = incident.status
-    target = incident.spec.targets[0]
-    which = f"{target.kind} {incident.metadata.namespace}/{target.name}"
-    if status.plan is None:
-        yield plain(f"No plan for {which}: {status.summary or 'no operator has looked at it'}")
-    else:
-        yield plain(f"Plan {status.plan.hash} for {which}, from {status.plan.source}")
-        messages = {step.id: step for step in status.steps}
-        for number, step in enumerate(status.plan.steps, 1):
-            yield plain(f" {number} {step.action} of {step.target}")
-            for line in step.diff:
-                yield plain(f"     {line}")
-            journal = messages.get(step.id)
-            if journal is not None and journal.message:
-                yield plain(f"     {journal.state}: {journal.message}")
-    for condition in status.conditions:
-        if condition.type in {"Accepted", "Approved", "GuardrailsPassed"} and condition.status != "True":
-            yield plain(f" {condition.reason}: {condition.message}")
-    yield "Nothing was changed."
 
 
 @app.command("release")

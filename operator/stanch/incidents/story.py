@@ -65,7 +65,7 @@ def tell(facts: Facts, told: Told, now: datetime) -> AIIncidentStatus:
     contested = _contested(old.contested, told.contests)
     held = _held(facts, told, phase)
     gate = told.gate or stands(old)
-    timestamps = _rehearsed(_timestamps(facts, phase, gate, now), facts, told, now)
+    timestamps = _rehearsed(_timestamps(facts, phase, gate, now), told, now)
     release, verification = told.release or old.release, told.verification or old.verification
     if told.release is None and staging.under_way(old.release):
         release = verification = None  # what is left of it is given back without proof
@@ -265,10 +265,10 @@ def _detected(facts: Facts, now: datetime) -> datetime:
     return seen if seen - created < _JUST_CREATED else created
 
 
-def _rehearsed(times: Timestamps, facts: Facts, told: Told, now: datetime) -> Timestamps:
+def _rehearsed(times: Timestamps, told: Told, now: datetime) -> Timestamps:
     """What can be measured with nothing touched: a plan whose changes, and their undo, were all accepted."""
     proven = not any(step.state is StepState.REFUSED for step in told.steps)
-    if not (facts.incident.spec.exercise and told.course.dry_run and proven):
+    if not (told.course.dry_run and proven):
         return times
     return times.model_copy(update={"rehearsed": times.rehearsed or now})
 

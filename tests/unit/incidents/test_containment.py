@@ -218,15 +218,13 @@ def test_a_drill_says_how_long_it_took_until_the_plan_was_proven() -> None:
 @pytest.mark.parametrize(
     ("spec", "optional", "refuse"),
     [
-        ({"mode": "DryRun"}, False, ""),
+        ({"mode": "DryRun"}, False, "forbidden"),
         ({"exercise": True}, False, "forbidden"),
         ({"exercise": True}, True, "no"),
     ],
-    ids=["no drill", "refused", "an optional step is refused"],
+    ids=["a dry run is refused", "a drill is refused", "an optional step is refused"],
 )
-def test_what_is_no_drill_or_was_refused_is_not_proven(
-    spec: dict[str, Any], refuse: str, *, optional: bool
-) -> None:
+def test_what_was_refused_is_not_proven(spec: dict[str, Any], refuse: str, *, optional: bool) -> None:
     steps = [{"scaleToZero": {}, "optional": optional}]
     status = status_of(walk(facts_of(incident(steps=steps, **spec)), refuse=refuse).facts)
     assert status.timestamps.rehearsed is None

@@ -314,7 +314,7 @@ class Timestamps(ApiModel):
     begun: datetime | None = Field(default=None, description="when containing began")
     rehearsed: datetime | None = Field(
         default=None,
-        description="of an exercise: when the plan was made, and every change and its undo tried out",
+        description="of a dry run: when the plan was made, and every change and its undo tried out",
     )
     contained: datetime | None = None
     released: datetime | None = None
