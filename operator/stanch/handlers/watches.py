@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import kopf
 import structlog
 from kopf._cogs.structs.references import Insights  # what kopf.operator(insights=) takes; not exported
+from kopf._core.engines.peering import Identity  # likewise, identity=
 
 from stanch.handlers import aiincidents, holds, login, policies, workloads
 from stanch.kube.resources import AIINCIDENTS, CONTAINMENTHOLDS, NETWORKPOLICIES
@@ -26,6 +27,9 @@ PREFIX = "kopf.stanch.dev"
 STOP_SECONDS = 5.0
 LOOK_AGAIN_SECONDS = 1.0
 WATCHED = (AIINCIDENTS, CONTAINMENTHOLDS, NETWORKPOLICIES, *policies.POLICIES, *workloads.HELD)
+# Among Kopf's peers, of which there are none. It would look up the user's name, which fails for a user in no
+# /etc/passwd: what OpenShift runs a pod as.
+NOBODY = Identity("stanch")
 # Together about a minute; then Kopf gives up, the process ends, and the next one starts anew.
 ERROR_BACKOFFS = (0.2, 0.5, 1, 2, 4, 8, 15, 30)
 
@@ -126,6 +130,7 @@ class Watches:
         tasks = await kopf.spawn_tasks(
             registry=self._registry,
             settings=self._settings,
+            identity=NOBODY,
             clusterwide=True,
             insights=insights,
             stop_flag=self._stop,

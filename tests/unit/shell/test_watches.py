@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import getpass
 import json
 import logging
 from contextlib import asynccontextmanager
@@ -154,6 +155,17 @@ ALL = {
     "pods/chat/pods",
     "apps/replicasets/chat/replicasets",
 }
+
+
+async def test_whoever_it_runs_as_need_not_be_in_the_list_of_users(
+    server: FakeDiscovery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unknown() -> str:
+        raise OSError("No username set in the environment")
+
+    monkeypatch.setattr(getpass, "getuser", unknown)
+    async with watching(server) as (_, heard), asyncio.timeout(PATIENCE):
+        await heard.get()
 
 
 async def test_every_kind_is_watched_and_workloads_by_label(server: FakeDiscovery) -> None:
