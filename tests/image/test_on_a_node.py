@@ -13,6 +13,7 @@ from sandbox import Sandbox
 from sandbox.node.availability import real_node_available
 from tests.charts.chart import CHART, run
 from tests.cluster import kubectl_of
+from tests.image.container import SOMEBODY
 from tests.operator_process import Space, shape
 from tests.real_node import ON_NODE, RealSpace
 
@@ -48,7 +49,8 @@ class Installed:
     def install(self) -> None:
         values = self.home / "values.json"
         image = {"repository": REPOSITORY, "digest": self.digest}
-        values.write_text(json.dumps({"image": image, "operator": ON_NODE}))
+        operator = {**ON_NODE, "runAsUser": SOMEBODY}
+        values.write_text(json.dumps({"image": image, "operator": operator}))
         code, said = self.helm("install", "guard", str(CHART), f"--values={values}", "--wait", "--timeout=2m")
         assert code == 0, f"{said}\n{self.told()}"
 
@@ -96,7 +98,7 @@ def test_helm_installs_it_it_contains_holds_and_gives_back_and_is_not_uninstalle
         assert status["ready"]
         assert status["restartCount"] == 0
         assert status["imageID"].endswith(installed.digest)
-    assert "no such file" in safety.refused("exec", "deployment/stanch", "--", "sh")
+    assert "not found" in safety.refused("exec", "deployment/stanch", "--", "sh")
     doctor = ("python3", "-m", "stanch", "doctor", f"--operator-namespace={NAMESPACE}")
     safety("exec", "deployment/stanch", "--", *doctor)  # ends well where nothing has failed
 
