@@ -131,3 +131,13 @@ AT_HOME = (
     ),
 )
 """Role `stanch`, in the operator's own namespace."""
+
+RECEIVER_TLS = (
+    Right(
+        "The certificate of the receiver, where the operator makes and renews it itself.",
+        ("get", "update"),
+        (of.SECRETS,),
+        names=("stanch-receiver-tls",),
+    ),
+)
+"""Role `stanch-receiver-tls`, in the operator's own namespace; only for `receiver.tls.source: selfSigned`."""

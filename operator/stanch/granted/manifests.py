@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from stanch.granted.core import AT_HOME, EVERYWHERE
+from stanch.granted.core import AT_HOME, EVERYWHERE, RECEIVER_TLS
 from stanch.granted.switches import SWITCHES
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from stanch.granted.model import Json, Right, Switch
 
+RECEIVER_TLS_PATH = "manifests/receiver-self-signed/rights.yaml"
 HOME = "stanch-system"
 ACCOUNT = "stanch"
 RBAC = "rbac.authorization.k8s.io"
@@ -28,7 +29,11 @@ _ABOUT = (
 
 def manifests() -> dict[str, str]:
     """Path below the repository's root → content."""
-    return {"manifests/rbac/operator.yaml": _operator()} | {one.path: _optional(one) for one in SWITCHES}
+    return {
+        "manifests/rbac/operator.yaml": _operator(),
+        RECEIVER_TLS_PATH: _receiver_tls(),
+        **{one.path: _optional(one) for one in SWITCHES},
+    }
 
 
 def _operator() -> str:
@@ -43,6 +48,11 @@ def _operator() -> str:
         *granted("", {"name": ACCOUNT, "namespace": HOME}, AT_HOME),
     ]
     return _HEADER + "---\n".join(documents)
+
+
+def _receiver_tls() -> str:
+    meta = {"name": "stanch-receiver-tls", "namespace": HOME, "labels": _PART_OF}
+    return _HEADER + "---\n".join(granted("", meta, RECEIVER_TLS))
 
 
 def _optional(switch: Switch) -> str:

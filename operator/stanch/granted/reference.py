@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from typing import TYPE_CHECKING
 
-from stanch.granted.core import AT_HOME, EVERYWHERE
+from stanch.granted.core import AT_HOME, EVERYWHERE, RECEIVER_TLS
 from stanch.granted.switches import SWITCHES
 
 if TYPE_CHECKING:
@@ -36,6 +36,11 @@ Role `stanch` of `stanch-system`, in the same file. The account `stanch-canary` 
 `deployments/scale` of the Deployment of that name, which the hold has to deny: `manifests/rbac/canary.yaml`.
 
 """
+_RECEIVER_TLS = """
+Only where the receiver's certificate is self-signed ([more](../how-to/alertmanager.md)), in a Role of its
+own: `manifests/receiver-self-signed/rights.yaml`.
+
+"""
 _OPTIONAL = """
 ## Optional
 
@@ -53,6 +58,8 @@ def reference() -> str:
             _table(EVERYWHERE),
             _AT_HOME,
             _table(AT_HOME),
+            _RECEIVER_TLS,
+            _table(RECEIVER_TLS),
             _OPTIONAL,
             *map(_optional, SWITCHES),
         ]

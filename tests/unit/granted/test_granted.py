@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from stanch.granted.core import AT_HOME, EVERYWHERE
+from stanch.granted.core import AT_HOME, EVERYWHERE, RECEIVER_TLS
 from stanch.granted.generate import drifted
 from stanch.granted.manifests import manifests
 from stanch.granted.model import Right, Switch
@@ -66,6 +66,6 @@ def test_a_rule_is_about_one_group() -> None:
 
 def test_the_reference_has_every_right_and_every_reason() -> None:
     page = reference()
-    for right in (*EVERYWHERE, *AT_HOME, *OF_SWITCHES):
+    for right in (*EVERYWHERE, *AT_HOME, *RECEIVER_TLS, *OF_SWITCHES):
         assert right.why in page
         assert all(f"`{right.plural(resource)}`" in page for resource in right.resources)
