@@ -6,6 +6,7 @@ Time does not wait here: a Secret as it would stand there after months is put in
 from __future__ import annotations
 
 import http.client
+import json
 import socket
 import ssl
 from base64 import b64decode, b64encode
@@ -74,8 +75,9 @@ class Ground:
     def put(self, keys: Keys) -> str:
         """As the Secret would be by now. The authorities in it, as a sender has read them."""
         data = {name: b64encode(value).decode() for name, value in keys.wire().items()}
-        secret = self.admin.get("secret", SECRET, "-n", NAMESPACE)
-        self.admin("replace", "-f", "-", stdin=secret | {"data": data})
+        # `kubectl replace` would say that it was applied like this.
+        all_of_it = json.dumps([{"op": "add", "path": "/data", "value": data}])
+        self.admin("patch", "secret", SECRET, "-n", NAMESPACE, "--type=json", "-p", all_of_it)
         return keys.wire()["ca.crt"].decode()
 
     def both_serve(self, authorities: str, other_than: x509.Certificate | None = None) -> x509.Certificate:
