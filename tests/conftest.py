@@ -14,6 +14,7 @@ pytest_plugins = [
     "tests.cluster",
     "tests.installation",
     "tests.real_node",
+    "tests.compatibility",
 ]  # in the order of their imports
 
 

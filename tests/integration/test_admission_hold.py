@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from tests.cluster import Said
 
+pytestmark = pytest.mark.compatibility("admission")
+
 Seen = TypeVar("Seen")
 
 HELD = "held by AIIncident leak-81d2e (High, DataBreach)"

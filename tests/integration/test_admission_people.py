@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from tests.cluster import Said
 
+pytestmark = pytest.mark.compatibility("admission")
+
 FINALIZER = "stanch.dev/release"
 ROLES = ("reporter", "responder", "approver")
 
@@ -190,6 +192,7 @@ def stamped(people: People) -> Iterator[None]:
         yield
 
 
+@pytest.mark.compatibility("stamps")
 def test_the_api_server_says_who_asked_and_nobody_else_does(people: People, stamped: None) -> None:
     forged = incident("asked", **BY_POLICY)
     forged["metadata"]["annotations"] = {REQUESTED: "admin@example.test"}
@@ -214,6 +217,7 @@ def test_the_api_server_says_who_asked_and_nobody_else_does(people: People, stam
         remove(people, "asked")
 
 
+@pytest.mark.compatibility("stamps")
 def test_approving_needs_no_more_than_the_plans_hash(people: People, stamped: None, standing: str) -> None:
     approval = json.dumps({"spec": {"approval": {"planHash": "5be10000"}}})
     people.by_role["approver"](

@@ -136,6 +136,7 @@ def moment(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
+@pytest.mark.compatibility("alerts")
 def test_a_metric_that_crosses_ends_in_a_held_workload(watched: Watched) -> None:
     watched.measure("toxic_share", 0.01)
     watched.policy("toxic")

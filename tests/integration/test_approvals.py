@@ -132,6 +132,7 @@ def stamped(workspace: Space) -> Iterator[None]:
         yield
 
 
+@pytest.mark.compatibility("stamps")
 def test_under_four_eyes_whoever_asked_does_not_approve(
     workspace: Space, llm: None, stamped: None, approvers: dict[str, Path]
 ) -> None:

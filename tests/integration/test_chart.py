@@ -124,6 +124,7 @@ def release(own_sandbox: OwnSandbox, tmp_path_factory: pytest.TempPathFactory) -
     return Release(sandbox, chat, tmp_path_factory.mktemp("helm"))
 
 
+@pytest.mark.compatibility("helm")
 def test_a_hold_stands_through_upgrade_and_rollback_and_uninstall_leaves_a_cluster_that_can_be_written(
     release: Release,
 ) -> None:

@@ -61,6 +61,7 @@ def replicas(workspace: Space) -> int:
     return count
 
 
+@pytest.mark.compatibility("cli")
 def test_from_one_line_that_stops_the_model_to_the_closed_incident(
     workspace: Space, llm: None, sre: Plugin
 ) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sandbox import Sandbox
     from tests.cluster import Kubectl, OwnSandbox
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.compatibility("cli")]
 
 
 @pytest.fixture

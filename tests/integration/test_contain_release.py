@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["operator", "workspace"]  # fixtures
 
 
+@pytest.mark.compatibility("containment")
 def test_a_deployment_is_stopped_held_and_given_back_as_it_was(workspace: Space) -> None:
     workspace.create(workload("Deployment", "llm-chat"))
     workspace.running("Deployment", "llm-chat", 3)
@@ -67,6 +68,7 @@ def test_kubectl_tells_what_is_contained_by_whom_and_how_fast(workspace: Space) 
 
 
 @pytest.mark.parametrize("kind", ["StatefulSet", "ReplicaSet", "DaemonSet"])
+@pytest.mark.compatibility("containment")
 def test_every_kind_of_workload_is_stopped_held_and_given_back_as_it_was(workspace: Space, kind: str) -> None:
     pods = 2  # one on each node, for the DaemonSet
     workspace.create(workload(kind, "llm", pods))
@@ -211,6 +213,7 @@ SCALE_UP = [
 
 
 @pytest.mark.parametrize("behavior", SCALE_UP)
+@pytest.mark.compatibility("containment")
 def test_an_autoscaler_is_frozen_and_thawed_as_it_was(workspace: Space, behavior: Json) -> None:
     workspace.create(workload("Deployment", "llm-chat"))
     workspace.create(autoscaler("llm-chat", **behavior))

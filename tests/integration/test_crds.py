@@ -13,6 +13,8 @@ from tests.installation import hold
 if TYPE_CHECKING:
     from tests.installation import Installed
 
+pytestmark = pytest.mark.compatibility("definitions")
+
 BEGUN = "once containment has begun; release this incident and create another"
 
 

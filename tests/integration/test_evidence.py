@@ -92,6 +92,7 @@ def moment(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
+@pytest.mark.compatibility("evidence")
 def test_what_was_is_kept_before_anything_is_changed(operated: Operated, space: Space) -> None:
     before = space.get("deployment", "llm-chat")
     pods = {pod["metadata"]["name"]: pod["metadata"]["uid"] for pod in space.pods()}

@@ -69,6 +69,7 @@ def llm(workspace: Space) -> Space:
     return workspace
 
 
+@pytest.mark.compatibility("isolate")
 def test_a_deployment_is_cut_off_held_and_given_back(llm: Space) -> None:
     before = shape(llm.get("deployment", "llm-chat"))
 
@@ -118,6 +119,7 @@ def state(workspace: Space, incident: str, number: int = 0) -> str:
 
 
 @pytest.mark.parametrize("kind", ["StatefulSet", "DaemonSet", "ReplicaSet"])
+@pytest.mark.compatibility("isolate")
 def test_every_kind_of_workload_is_cut_off_and_given_back(workspace: Space, kind: str) -> None:
     workspace.create(workload(kind, "llm", 1))
     workspace.create(policy("everyone"))

@@ -13,6 +13,8 @@ from tests.operator_process import eventually
 if TYPE_CHECKING:
     from tests.cluster import Kubectl, OwnSandbox
 
+pytestmark = pytest.mark.compatibility("kustomize")
+
 MANIFESTS = ROOT / "manifests"
 # kubectl sends a patch for a budget every time, as its selector is replaced whole, and says so.
 ALWAYS_PATCHED = "poddisruptionbudget.policy/stanch configured"

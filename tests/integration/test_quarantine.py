@@ -32,6 +32,7 @@ STAYS = f"{HELD}: what Stanch wrote into it stays until it is given back"
 
 
 @pytest.mark.parametrize("kind", ["Deployment", "ReplicaSet", "StatefulSet", "DaemonSet"])
+@pytest.mark.compatibility("quarantine")
 def test_a_pod_leaves_lives_on_by_itself_and_comes_back_as_it_was(workspace: Space, kind: str) -> None:
     suspect, other = serving(workspace, kind)
     before = workspace.get("pod", suspect)

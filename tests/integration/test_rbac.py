@@ -34,6 +34,7 @@ ALL_VERBS = set().union(*INCIDENT_VERBS.values()) | {"deletecollection"}
 
 
 @pytest.mark.parametrize("role", INCIDENT_VERBS)
+@pytest.mark.compatibility("rights")
 def test_each_role_has_its_verbs_on_incidents(stanch_installed: Installed, space: str, role: str) -> None:
     person = stanch_installed.user(f"{role}-{space}", role=f"stanch-{role}", namespace=space)
     held = {verb for verb in ALL_VERBS if may(person.run("auth", "can-i", verb, "aiincidents", "-n", space))}
@@ -41,6 +42,7 @@ def test_each_role_has_its_verbs_on_incidents(stanch_installed: Installed, space
 
 
 @pytest.mark.parametrize("role", [*INCIDENT_VERBS, None])
+@pytest.mark.compatibility("rights")
 def test_nobody_but_the_operator_writes_holds_or_status(
     stanch_installed: Installed, space: str, role: str | None
 ) -> None:
@@ -51,6 +53,7 @@ def test_nobody_but_the_operator_writes_holds_or_status(
         assert not may(person.run("auth", "can-i", verb, "aiincidents", "--subresource=status", "-n", space))
 
 
+@pytest.mark.compatibility("rights")
 def test_whoever_may_view_a_namespace_sees_its_incidents(stanch_installed: Installed, space: str) -> None:
     for role in ("view", "edit", "admin"):
         person = stanch_installed.user(f"{role}-{space}", role=role, namespace=space)
@@ -58,6 +61,7 @@ def test_whoever_may_view_a_namespace_sees_its_incidents(stanch_installed: Insta
         assert not may(person.run("auth", "can-i", "create", "aiincidents", "-n", space))
 
 
+@pytest.mark.compatibility("rights")
 def test_the_canary_can_try_one_thing(stanch_installed: Installed) -> None:
     canary = stanch_installed.service_account("stanch-system", "stanch-canary")
     listed = canary("auth", "can-i", "--list", "-n", "stanch-system")

@@ -37,6 +37,7 @@ def job_pod() -> Json:
     }
 
 
+@pytest.mark.compatibility("revoke")
 def test_an_account_is_deleted_held_off_and_given_back_as_it_was(workspace: Space) -> None:
     workspace.create(account())
     workspace.create(role("reader"))

@@ -69,6 +69,7 @@ def test_another_version_runs_the_bad_one_is_denied_and_the_good_one_stays(
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.compatibility("rollback")
 def test_what_is_to_be_restored_comes_back_as_it_was(workspace: Space, kind: str) -> None:
     poisoned(workspace, kind)
     before = shape(workspace.get(kind, "llm"))
@@ -82,6 +83,7 @@ def test_what_is_to_be_restored_comes_back_as_it_was(workspace: Space, kind: str
     assert running(workspace) == {("2", "r2")}
 
 
+@pytest.mark.compatibility("rollback")
 def test_the_condemned_version_is_denied_from_every_side(workspace: Space) -> None:
     poisoned(workspace, "Deployment")
     deploy(workspace, llm("Deployment", "1", "other"), rolled_out=False)

@@ -81,6 +81,7 @@ def contain(space: Space, kind: str, name: str, **spec: Any) -> Json:
     return space.wait_held("toxic")
 
 
+@pytest.mark.compatibility("suspend")
 def test_a_job_is_suspended_held_and_given_back_as_it_was(workspace: Space) -> None:
     workspace.create(job())
     running(workspace, "train", pods=2)
@@ -128,6 +129,7 @@ def test_without_a_plan_of_its_own_a_job_is_suspended(workspace: Space) -> None:
 BOTH = [("Job", "train"), ("CronJob", "retrain")]
 
 
+@pytest.mark.compatibility("suspend")
 def test_a_cronjob_is_suspended_with_all_it_has_started(workspace: Space) -> None:
     workspace.create(cron_job())
     workspace.create(job("other", pods=1))

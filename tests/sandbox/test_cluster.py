@@ -6,6 +6,8 @@ import json
 import time
 from typing import TYPE_CHECKING
 
+import pytest
+
 from sandbox import versions
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ spec:
 """
 
 
+@pytest.mark.compatibility("kustomize")
 def test_the_server_says_the_version_that_is_pinned(kubectl: Kubectl) -> None:
     said = json.loads(kubectl("version", "-o", "json", check=True).stdout)
     expected = f"v{versions.read(versions.chosen()).kubernetes}"

@@ -1,0 +1,1 @@
+"""Stories told on each Kubernetes that is pinned, and the page that says how they went."""
