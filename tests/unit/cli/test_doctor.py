@@ -13,7 +13,7 @@ from stanch.api.v1alpha1.hold import ContainmentHold, ContainmentHoldSpec, HeldE
 from stanch.api.v1alpha1.policy import ContainmentPolicy
 from stanch.cli.doctor.facts import AdmissionPolicy, Attempt, Crd, Leader, Replicas, Unread
 from stanch.cli.doctor.finding import Finding, State
-from stanch.cli.doctor.installed import ADMISSION
+from stanch.cli.doctor.installed import ADMISSION, NEWEST, OLDEST
 from stanch.cli.doctor.judge import judge, judge_uninstall
 from stanch.cli.doctor.use import ROLES, VERBS
 from tests.installation import ROOT
@@ -70,6 +70,10 @@ def test_where_all_is_well_nothing_fails() -> None:
 
 CASES = [
     ("API server", {"version": (1, 29)}, FAILED, "nothing is held on it"),
+    ("API server", {"version": (1, 30)}, WARNING, "older than what this Stanch was tested with"),
+    ("API server", {"version": OLDEST}, OK, "Kubernetes 1."),
+    ("API server", {"version": NEWEST}, OK, "Kubernetes 1."),
+    ("API server", {"version": (1, 99)}, WARNING, "newer than what this Stanch was tested with"),
     ("API server", {"version": NO}, FAILED, "forbidden"),
     ("clock", {"skew": -4.9}, OK, "within 5s"),
     ("clock", {"skew": -90.0}, WARNING, "90s behind the API server"),

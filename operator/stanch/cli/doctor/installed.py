@@ -10,8 +10,10 @@ from stanch.cli.doctor.finding import Finding, State, unread
 if TYPE_CHECKING:
     from stanch.cli.doctor.facts import Facts
 
-OLDEST = (1, 30)
+HOLDS = (1, 30)
 """The first Kubernetes whose ValidatingAdmissionPolicies are for good."""
+OLDEST, NEWEST = (1, 36), (1, 37)
+"""Those that all stories passed on: docs/reference/compatibility.md."""
 ADMISSION = ("stanch-hold", "stanch-hold-guard", "stanch-holding-label", "stanch-incident-authz")
 """What manifests/admission has; a binding has the name of its policy."""
 
@@ -23,15 +25,20 @@ _APPLY = "apply manifests/default of this version"
 def server(facts: Facts) -> Finding:
     if isinstance(facts.version, Unread):
         return Finding("API server", State.FAILED, facts.version.why, "check --kubeconfig and --context")
-    told = "Kubernetes {}.{}".format(*facts.version)
+    check, told = "API server", f"Kubernetes {_minor(facts.version)}"
+    todo = f"upgrade to Kubernetes {_minor(OLDEST)} to {_minor(NEWEST)}"
+    if facts.version < HOLDS:
+        return Finding(check, State.FAILED, f"{told}: nothing is held on it", todo)
     if facts.version < OLDEST:
-        return Finding(
-            "API server",
-            State.FAILED,
-            f"{told}: nothing is held on it",
-            "upgrade to Kubernetes 1.30 or newer",
-        )
-    return Finding("API server", State.OK, told)
+        return Finding(check, State.WARNING, f"{told}: older than what this Stanch was tested with", todo)
+    if facts.version > NEWEST:
+        todo = f"upgrade Stanch; it was tested up to Kubernetes {_minor(NEWEST)}"
+        return Finding(check, State.WARNING, f"{told}: newer than what this Stanch was tested with", todo)
+    return Finding(check, State.OK, told)
+
+
+def _minor(version: tuple[int, int]) -> str:
+    return "{}.{}".format(*version)
 
 
 def clock(facts: Facts) -> Finding:
