@@ -170,7 +170,9 @@ def test_a_script_reads_json_alone_and_the_exit_code(workspace: Space, llm: None
     )
     planned = sre("plan", "--workload", "deploy/llm-chat", "--policy", "chat")
     assert planned.returncode == 0, planned.stderr
-    assert " guardrails  a person has to approve it: nobody has approved" in planned.stdout, planned.stdout
+    assert (
+        " guardrails  a person has to approve it: the policy wants every plan approved\n" in planned.stdout
+    ), planned.stdout
     assert "ContainmentPolicy/chat has: approval always, valid for 30m" in planned.stdout
     written = data(sre("plan", "--workload", "deploy/llm-chat", "--policy", "chat", "-o", "json"))["status"]
     assert written["timestamps"]["rehearsed"]

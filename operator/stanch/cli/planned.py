@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from stanch.api.v1alpha1.plan import PlanStatus
     from stanch.api.v1alpha1.policy import Guardrails
 
-_GATES = {conditions.APPROVED, conditions.GUARDRAILS_PASSED}
-
 
 def plan_lines(incident: AIIncident, rails: Guardrails | None = None) -> Iterator[str]:
     """A line a step, with its diff; then the way back, and what stands in the way of it.
@@ -67,13 +65,9 @@ def _undo(incident: AIIncident, plan: PlanStatus) -> Iterator[str]:
 
 def _guardrails(incident: AIIncident, plan: PlanStatus, rails: Guardrails | None) -> Iterator[str]:
     """What the operator says is in the way now, and the limits of the policy."""
-    tripped = [
-        condition.message or condition.reason
-        for condition in incident.status.conditions
-        if condition.type in _GATES and condition.status == "False"
-    ]
-    if tripped:
-        yield f" guardrails  a person has to approve it: {'; '.join(tripped)}"
+    asked = conditions.find(incident.status.conditions, conditions.APPROVED)
+    if asked is not None and asked.status == "False":
+        yield f" guardrails  a person has to approve it: {asked.message or asked.reason}"
     elif plan.policy is None:
         yield " guardrails  none: a plan without a policy is carried out by whoever may contain"
     else:

@@ -68,6 +68,12 @@ class Where:
         given = {"kubeconfig": self.kubeconfig, "context": self.context, **self.more}
         return Settings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]  # each value is its setting's
 
+    def in_cluster(self) -> bool:
+        """Whether it is the cluster of the pod that this runs in."""
+        from stanch.kube.credentials import InClusterCredentials, find_credentials  # noqa: PLC0415
+
+        return isinstance(find_credentials(self.settings()), InClusterCredentials)
+
     def in_namespace(self) -> str:
         """Raises Rejected if the kubeconfig cannot be read."""
         from stanch.kube.credentials import namespace_of_context  # noqa: PLC0415

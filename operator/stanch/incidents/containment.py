@@ -219,7 +219,7 @@ def _show(
     """A dry run, or what a person is to approve: the plan with its diff, and nothing else is written."""
     if only_looks(facts):
         steps = _shown(progress, "DryRun")
-        told = Told(steps=steps, plan=plan, course=Course(dry_run=True), gate=gate)
+        told = Told(steps=steps, plan=plan, course=Course(dry_run=True), gate=gate.rehearsed())
         return Decision(tell(facts, told, now))
     told = Told(
         steps=_shown(progress, conditions.AWAITING_APPROVAL),

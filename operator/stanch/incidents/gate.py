@@ -35,6 +35,16 @@ class Gate:
     says: tuple[Say, ...] = ()
     approval: ApprovalStatus | None = None
     why: str = ""
+    reasons: str = ""
+    """`why` without how to approve it."""
+
+    def rehearsed(self) -> Gate:
+        """What a dry run tells: that a person would be asked, but there is nothing that one could approve."""
+        if not self.waits:
+            return self
+        asked = Say(conditions.APPROVED, "False", _RULE, self.reasons)
+        others = tuple(say for say in self.says if say.type != conditions.APPROVED)
+        return Gate(waits=True, says=(asked, *others))
 
 
 def passed(facts: Facts, plan: PlanStatus, now: datetime, limits: Limits) -> Gate:
@@ -60,12 +70,13 @@ def passed(facts: Facts, plan: PlanStatus, now: datetime, limits: Limits) -> Gat
     record = word.record
     if word.counts and record is not None:
         record = record.model_copy(update={"used_at": now})
-    why = "; ".join(one.message for one in found) or (guards.message if guards else "")
+    reasons = "; ".join(one.message for one in found) or (guards.message if guards else "")
     return Gate(
         waits=not word.counts,
         says=(said, guards) if guards else (said,),
         approval=record,
-        why=f"{why}; {word.message}" if why else word.message,
+        why=f"{reasons}; {word.message}" if reasons else word.message,
+        reasons=reasons,
     )
 
 

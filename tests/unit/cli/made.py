@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from stanch.api.v1alpha1.incident import AIIncident
-from stanch.cli.doctor.facts import AdmissionPolicy, Attempt, Crd, Facts, Leader, Replicas
+from stanch.cli.doctor.facts import AdmissionPolicy, Attempt, Crd, Facts, Leader, Operator, Replicas
 from stanch.cli.doctor.installed import ADMISSION
 from stanch.cli.doctor.use import VERBS
 
@@ -70,7 +70,9 @@ def facts(**changed: Any) -> Facts:
         "admission": dict.fromkeys(ADMISSION, AdmissionPolicy(present=True, fails_closed=True, denies=True)),
         "attempt": Attempt.DENIED,
         "leader": Leader("stanch-7d9f_0af1", 1.2, 15),
-        "replicas": Replicas(2, 2),
+        "deployment": Operator(Replicas(2, 2), "http://prometheus.test"),
+        "prometheus": None,
+        "asked_prometheus": False,
         "rights": dict.fromkeys(VERBS, True),
         "policies": (),
         "incidents": (),

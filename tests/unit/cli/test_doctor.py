@@ -11,7 +11,8 @@ import yaml
 from stanch.actions.isolation_seen import Enforcer
 from stanch.api.v1alpha1.hold import ContainmentHold, ContainmentHoldSpec, HeldEntry
 from stanch.api.v1alpha1.policy import ContainmentPolicy
-from stanch.cli.doctor.facts import AdmissionPolicy, Attempt, Crd, Leader, Replicas, Unread
+from stanch.cli.doctor import gather
+from stanch.cli.doctor.facts import AdmissionPolicy, Attempt, Crd, Leader, Operator, Replicas, Unread
 from stanch.cli.doctor.finding import Finding, State
 from stanch.cli.doctor.installed import ADMISSION, NEWEST, OLDEST
 from stanch.cli.doctor.judge import judge, judge_uninstall
@@ -23,6 +24,7 @@ Json = dict[str, Any]
 OK, WARNING, FAILED, UNKNOWN = State.OK, State.WARNING, State.FAILED, State.UNKNOWN
 STANDS = AdmissionPolicy(present=True, fails_closed=True, denies=True)
 NO = Unread("list is forbidden")
+NONE = Operator(Replicas(2, 2), None)
 
 
 def found(check: str, **changed: Any) -> Finding:
@@ -47,6 +49,17 @@ def policy(*triggers: Json, **status: Any) -> ContainmentPolicy:
                 "triggers": [{"name": each["name"], "prometheus": asked} | graded for each in triggers],
             },
             "status": {"triggers": list(triggers)} | status,
+        }
+    )
+
+
+def proven() -> ContainmentPolicy:
+    """With a check by query, and no trigger."""
+    check = {"name": "quiet", "prometheus": {"query": "toxicity", "operator": "lt", "value": "1"}}
+    return ContainmentPolicy.model_validate(
+        {
+            "metadata": {"name": "proven", "namespace": "chat"},
+            "spec": {"selector": {}, "steps": [{"scaleToZero": {}}], "verification": {"checks": [check]}},
         }
     )
 
@@ -103,11 +116,11 @@ CASES = [
     ("operator", {"leader": Leader("a", 15.9, 15)}, OK, "a leads"),
     ("operator", {"leader": Leader("a", 62.0, 15)}, FAILED, "silent for 62s; what is held stays held"),
     ("operator", {"leader": NO}, UNKNOWN, "forbidden"),
-    ("replicas", {"replicas": Replicas(1, 2)}, WARNING, "nobody takes over at once"),
-    ("replicas", {"replicas": Replicas(1, 1)}, WARNING, "1 of 1 ready"),
-    ("replicas", {"replicas": Replicas(0, 2)}, FAILED, "0 of 2 ready"),
-    ("replicas", {"replicas": Replicas(0, 0)}, UNKNOWN, "outside of the cluster"),
-    ("replicas", {"replicas": None}, UNKNOWN, "it runs elsewhere"),
+    ("replicas", {"deployment": Operator(Replicas(1, 2), None)}, WARNING, "nobody takes over at once"),
+    ("replicas", {"deployment": Operator(Replicas(1, 1), None)}, WARNING, "1 of 1 ready"),
+    ("replicas", {"deployment": Operator(Replicas(0, 2), None)}, FAILED, "0 of 2 ready"),
+    ("replicas", {"deployment": Operator(Replicas(0, 0), None)}, UNKNOWN, "outside of the cluster"),
+    ("replicas", {"deployment": None}, UNKNOWN, "it runs elsewhere"),
     ("your rights", {"rights": {"get": True, "list": True, "watch": True}}, OK, "get, list, watch"),
     ("your rights", {"rights": {"create": True}}, FAILED, "you may: create"),
     ("your rights", {"rights": {}}, FAILED, "you may: nothing"),
@@ -126,7 +139,7 @@ CASES = [
         "Prometheus",
         {"policies": (policy({"name": "a", "state": "Active"}, {"name": "b", "state": "Inactive"}),)},
         OK,
-        "answers the queries of 1 of 2 triggers",
+        "http://prometheus.test answers the operator: 1 of 2 triggers",
     ),
     (
         "Prometheus",
@@ -145,6 +158,32 @@ CASES = [
         {"policies": (policy({"name": "a", "state": "Active"}, {"name": "b", "state": "Error"}),)},
         WARNING,
         "chat/b: Error",
+    ),
+    ("Prometheus", {"deployment": NONE}, OK, "the operator has none, and no policy in the cluster needs one"),
+    (
+        "Prometheus",
+        {"deployment": NONE, "policies": (policy({"name": "a", "state": "Inactive"}),)},
+        FAILED,
+        "the operator has none, and these need one: triggers of chat",
+    ),
+    (
+        "Prometheus",
+        {"deployment": NONE, "policies": (proven(),)},
+        FAILED,
+        "these need one: checks of proven",
+    ),
+    ("Prometheus", {"deployment": NO}, UNKNOWN, "whose address could not be read here"),
+    (
+        "Prometheus",
+        {"asked_prometheus": True},
+        UNKNOWN,
+        "answers from here; nothing shows",
+    ),
+    (
+        "Prometheus",
+        {"asked_prometheus": True, "prometheus": Unread("Unreachable: no route")},
+        WARNING,
+        "http://prometheus.test does not answer from here: Unreachable: no route",
     ),
     ("network plugin", {"enforcers": (Enforcer("Cilium", 3, 3),)}, OK, "enforcement: Known (Cilium)"),
     ("network plugin", {"enforcers": (Enforcer("Cilium", 2, 3),)}, WARNING, "ready on 2 of 3 nodes"),
@@ -218,3 +257,33 @@ def test_an_uninstall_may_go_on_only_where_nothing_is_known_to_be_contained(
 ) -> None:
     (finding,) = judge_uninstall(facts(**changed))
     assert (finding.state, finding.message[: len(told)]) == (state, told)
+
+
+@pytest.mark.parametrize(
+    ("container", "url"),
+    [
+        ({}, None),
+        ({"env": [{"name": "STANCH_PROMETHEUS_URL", "value": "http://a"}]}, "http://a"),
+        ({"env": [{"name": "STANCH_PROMETHEUS_URL", "valueFrom": {"configMapKeyRef": {}}}]}, ""),
+        ({"args": ["run", "--prometheus-url=http://b"]}, "http://b"),
+        (
+            {
+                "args": ["run", "--prometheus-url", "http://c"],
+                "env": [{"name": "STANCH_PROMETHEUS_URL", "value": "http://a"}],
+            },
+            "http://c",
+        ),
+    ],
+    ids=["none", "variable", "from elsewhere", "flag", "flag before variable"],
+)
+def test_which_prometheus_the_operator_asks_is_what_its_deployment_says(
+    container: Json, url: str | None
+) -> None:
+    spec = {"replicas": 2, "template": {"spec": {"containers": [container]}}}
+    assert gather._Deployment.model_validate({"spec": spec}).spec.prometheus == url
+
+
+async def test_a_prometheus_that_does_not_answer_is_told_with_why() -> None:
+    found = await gather._read(gather._answer("http://127.0.0.1:1"))
+    assert isinstance(found, Unread)
+    assert "--prometheus-url" in found.why or "refused" in found.why

@@ -79,10 +79,10 @@ def test_what_changes_nothing_has_nothing_to_undo() -> None:
         ([], " guardrails  none is in the way: it would begin by itself"),
         (
             [
-                said("Approved", "False", "NotApproved", "nobody has approved it"),
+                said("Approved", "False", "ApprovalRequired", "3 of 3 stand"),
                 said("GuardrailsPassed", "False", "MaxConcurrent", "3 of 3 stand"),
             ],
-            " guardrails  a person has to approve it: nobody has approved it; 3 of 3 stand",
+            " guardrails  a person has to approve it: 3 of 3 stand",
         ),
     ],
 )

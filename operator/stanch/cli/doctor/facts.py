@@ -55,6 +55,15 @@ class Replicas:
     wanted: int
 
 
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """Its Deployment: how many replicas, and which Prometheus it is told to ask."""
+
+    replicas: Replicas
+    prometheus: str | None
+    """`--prometheus-url`; empty: it comes from an object that is not read here. None: there is none."""
+
+
 class Attempt(StrEnum):
     """What came of trying, as a dry run, to scale up a workload that is always held."""
 
@@ -75,7 +84,10 @@ class Facts:
     admission: Mapping[str, AdmissionPolicy] | Unread
     attempt: Attempt | Unread
     leader: Leader | Unread | None
-    replicas: Replicas | Unread | None
+    deployment: Operator | Unread | None
+    prometheus: Unread | None
+    """Why Prometheus did not answer when it was asked from here; None: it did, or was not asked."""
+    asked_prometheus: bool
     rights: Mapping[str, bool] | Unread
     """Verb on aiincidents → whether the caller has it in the namespace."""
     policies: tuple[Policy, ...] | Unread

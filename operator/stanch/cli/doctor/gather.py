@@ -12,7 +12,7 @@ from stanch.actions.isolation_seen import enforcers_of
 from stanch.api.crd import KINDS, definition
 from stanch.api.v1alpha1.hold import ContainmentHold
 from stanch.api.v1alpha1.incident import AIIncident
-from stanch.cli.doctor.facts import AdmissionPolicy, Attempt, Crd, Facts, Leader, Replicas, Unread
+from stanch.cli.doctor.facts import AdmissionPolicy, Attempt, Crd, Facts, Leader, Operator, Replicas, Unread
 from stanch.cli.doctor.installed import ADMISSION
 from stanch.cli.doctor.use import VERBS
 from stanch.errors import Forbidden, Rejected, StanchError
@@ -32,6 +32,8 @@ from stanch.kube.resources import (
 from stanch.kube.rights import may
 from stanch.leader.decision import LeaseRecord
 from stanch.policies.choose import parse as parse_policy
+from stanch.prometheus.client import PromClient
+from stanch.prometheus.samples import QueryFailed
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -43,6 +45,10 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 Read = TypeVar("Read")
 LEASE = DEPLOYMENT = "stanch"
+_FLAG, _VARIABLE = "--prometheus-url", "STANCH_PROMETHEUS_URL"
+_ANY = "vector(1)"
+"""A query that every Prometheus answers, whatever it scrapes."""
+_PATIENCE = 5.0  # seconds for its answer
 _HALF_A_SECOND = timedelta(seconds=0.5)
 """The server's clock is told in whole seconds, cut off."""
 
@@ -77,8 +83,37 @@ class _Lease(_Frozen):
     spec: LeaseRecord = LeaseRecord()
 
 
+class _Variable(_Frozen):
+    name: str
+    value: str = ""
+
+
+class _Container(_Frozen):
+    args: tuple[str, ...] = ()
+    env: tuple[_Variable, ...] = ()
+
+
+class _PodSpec(_Frozen):
+    containers: tuple[_Container, ...] = ()
+
+
+class _Template(_Frozen):
+    spec: _PodSpec = _PodSpec()
+
+
 class _Wanted(_Frozen):
     replicas: int = 1
+    template: _Template = _Template()
+
+    @property
+    def prometheus(self) -> str | None:
+        """A flag counts before a variable, as for the operator itself."""
+        containers = self.template.spec.containers
+        said = [word for each in containers for word in each.args]
+        for word, after in zip(said, [*said, ""][1:], strict=True):
+            if word == _FLAG or word.startswith(f"{_FLAG}="):
+                return after if word == _FLAG else word.partition("=")[2]
+        return next((one.value for each in containers for one in each.env if one.name == _VARIABLE), None)
 
 
 class _Ready(_Frozen):
@@ -90,8 +125,8 @@ class _Deployment(_Frozen):
     status: _Ready = _Ready()
 
 
-async def gather(kube: Kube, namespace: str, operator: str) -> Facts:
-    """One after the other. `operator`: the namespace that Stanch runs in.
+async def gather(kube: Kube, namespace: str, operator: str, *, ask_prometheus: bool) -> Facts:
+    """One after the other. `operator`: the namespace that Stanch runs in. `ask_prometheus`: from here, too.
 
     Raises StanchError when the API server is not to be reached: then nothing is known.
     """
@@ -100,6 +135,8 @@ async def gather(kube: Kube, namespace: str, operator: str) -> Facts:
     here = before + (datetime.now(UTC) - before) / 2
     everywhere = await _everywhere(kube)
     scope = None if everywhere else namespace
+    deployment = await _read(_deployment(kube, operator))
+    url = deployment.prometheus if isinstance(deployment, Operator) else None
     return Facts(
         namespace=namespace,
         operator=operator,
@@ -109,7 +146,9 @@ async def gather(kube: Kube, namespace: str, operator: str) -> Facts:
         admission=await _read(_admission(kube)),
         attempt=await _read(_attempt(kube, operator)),
         leader=await _read(_leader(kube, operator)),
-        replicas=await _read(_replicas(kube, operator)),
+        deployment=deployment,
+        prometheus=await _read(_answer(url)) if url and ask_prometheus else None,
+        asked_prometheus=bool(url and ask_prometheus),
         rights=await _read(_rights(kube, namespace)),
         policies=await _read(_policies(kube, scope)),
         incidents=await _read(_incidents(kube, scope)),
@@ -196,12 +235,21 @@ async def _leader(kube: Kube, operator: str) -> Leader | None:
     return Leader(record.holder, ago, record.duration)
 
 
-async def _replicas(kube: Kube, operator: str) -> Replicas | None:
+async def _deployment(kube: Kube, operator: str) -> Operator | None:
     body = await kube.get(ObjectRef(DEPLOYMENTS, operator, DEPLOYMENT))
     if body is None:
         return None
     found = _Deployment.model_validate(body)
-    return Replicas(found.status.ready, found.spec.replicas)
+    return Operator(Replicas(found.status.ready, found.spec.replicas), found.spec.prometheus)
+
+
+async def _answer(url: str) -> None:
+    """Raises Rejected when it does not come. The operator's token and CA are not here, nor asked for."""
+    client = PromClient(url, token_file=None, ca_file=None, timeout=_PATIENCE)
+    try:
+        await client.query(_ANY)
+    except QueryFailed as failed:
+        raise Rejected(failed.reason, str(failed)) from failed
 
 
 async def _rights(kube: Kube, namespace: str) -> dict[str, bool]:

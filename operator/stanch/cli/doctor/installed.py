@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from stanch.cli.doctor.facts import Attempt, Crd, Unread
+from stanch.cli.doctor.facts import Attempt, Crd, Operator, Unread
 from stanch.cli.doctor.finding import Finding, State, unread
 
 if TYPE_CHECKING:
@@ -132,18 +132,18 @@ def leader(facts: Facts) -> Finding:
 
 def replicas(facts: Facts) -> Finding:
     check = "replicas"
-    match facts.replicas:
+    match facts.deployment:
         case Unread() as fact:
             return unread(check, fact)
         case None:
             return Finding(
                 check, State.UNKNOWN, f"no Deployment stanch in {facts.operator}: it runs elsewhere"
             )
-        case replicas if replicas.wanted == 0:
+        case Operator(replicas=replicas) if replicas.wanted == 0:
             return Finding(
                 check, State.UNKNOWN, "the Deployment is scaled to 0: it runs outside of the cluster"
             )
-        case replicas:
+        case Operator(replicas=replicas):
             told = f"{replicas.ready} of {replicas.wanted} ready"
             todo = f"kubectl -n {facts.operator} describe deploy/stanch"
             if replicas.ready == 0:

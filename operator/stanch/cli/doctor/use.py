@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 from stanch.actions.isolation_words import enforcement
 from stanch.api.v1alpha1.policy import TriggerState
 from stanch.api.v1alpha1.status import CONTAINS
-from stanch.cli.doctor.facts import Unread
+from stanch.cli.doctor.facts import Operator, Unread
 from stanch.cli.doctor.finding import Finding, State, unread
 from stanch.holds.canary import NAME as CANARY
 from stanch.status import conditions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from stanch.api.v1alpha1.policy import TriggerStatus
     from stanch.cli.doctor.facts import Facts
@@ -70,25 +70,69 @@ def _scope(facts: Facts) -> str:
 
 
 def prometheus(facts: Facts) -> Finding:
-    """The operator alone speaks to Prometheus; what it found, it tells in the triggers of the policies."""
+    """What the operator says of it counts first: it asks from where it stands, with its token and its CA."""
     check = "Prometheus"
     if isinstance(facts.policies, Unread):
         return unread(check, facts.policies)
     asked = list(_asked(facts))
-    if not asked:
-        return Finding(
-            check, State.UNKNOWN, "no policy has a trigger with a query: nothing shows whether it answers"
-        )
-    errors = [(where, one) for where, one in asked if one.state is TriggerState.ERROR]
+    errors = [
+        f"{where}: {one.message or one.state}" for where, one in asked if one.state is TriggerState.ERROR
+    ]
     answered = [one for _, one in asked if one.state is TriggerState.ACTIVE]
-    told = "; ".join(f"{where}: {one.message or one.state}" for where, one in errors[:3])
+    where = _address(facts)
     if errors:
-        state = State.WARNING if answered else State.FAILED
-        return Finding(check, state, told, "see docs/how-to/prometheus.md; triggers in error contain nothing")
-    if not answered:
-        where, one = asked[0]
-        return Finding(check, State.UNKNOWN, f"no trigger has an answer: {where}: {one.message or one.state}")
-    return Finding(check, State.OK, f"answers the queries of {len(answered)} of {len(asked)} triggers")
+        told = f"{where}: {'; '.join(errors[:3])}"
+        todo = "see docs/how-to/prometheus.md; triggers in error contain nothing"
+        return Finding(check, State.WARNING if answered else State.FAILED, told, todo)
+    if answered:
+        told = (
+            f"{where} answers the operator: {len(answered)} of {len(asked)} triggers with a query have data"
+        )
+        return Finding(check, State.OK, told)
+    return _silent(facts, where, list(_needing(facts)), asked)
+
+
+def _silent(
+    facts: Facts, where: str, needing: Sequence[str], asked: Sequence[tuple[str, TriggerStatus]]
+) -> Finding:
+    """The operator has said nothing of an answer."""
+    check = "Prometheus"
+    known = facts.deployment
+    if isinstance(known, Operator) and known.prometheus is None and known.replicas.wanted:
+        if not needing:
+            return Finding(check, State.OK, f"the operator has none, and no policy {_scope(facts)} needs one")
+        told = f"the operator has none, and these need one: {', '.join(needing[:3])}"
+        todo = (
+            "set STANCH_PROMETHEUS_URL: until then their triggers contain nothing, and no release is proven"
+        )
+        return Finding(check, State.FAILED, told, todo)
+    if facts.prometheus is not None:
+        told = f"{where} does not answer from here: {facts.prometheus.why}"
+        todo = "the operator may reach it all the same: a policy's trigger with a query shows whether it does"
+        return Finding(check, State.WARNING, told, todo)
+    if facts.asked_prometheus:
+        told = f"{where} answers from here; nothing shows whether the operator reaches it"
+        return Finding(check, State.UNKNOWN, told, "a policy's trigger with a query shows it")
+    said = "; ".join(f"{name}: {one.message or one.state}" for name, one in asked[:1])
+    why = said or "no policy has a trigger with a query"
+    told = f"{where}: nothing shows whether it answers the operator: {why}"
+    return Finding(check, State.UNKNOWN, told, "where it can be reached from: stanch doctor --try-prometheus")
+
+
+def _address(facts: Facts) -> str:
+    url = facts.deployment.prometheus if isinstance(facts.deployment, Operator) else None
+    return url or "the operator's Prometheus, whose address could not be read here,"
+
+
+def _needing(facts: Facts) -> Iterator[str]:
+    """Policies that come to nothing without Prometheus, and what of them."""
+    for policy in facts.policies if not isinstance(facts.policies, Unread) else ():
+        spec = policy.spec
+        if any(one.prometheus is not None for one in spec.triggers):
+            yield f"triggers of {policy.metadata.name}"
+        checks = spec.verification.checks if spec.verification is not None else ()
+        if any(one.prometheus is not None or one.alert_cleared is not None for one in checks):
+            yield f"checks of {policy.metadata.name}"
 
 
 def _asked(facts: Facts) -> Iterator[tuple[str, TriggerStatus]]:
