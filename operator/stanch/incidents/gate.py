@@ -42,7 +42,7 @@ class Gate:
         """What a dry run tells: that a person would be asked, but there is nothing that one could approve."""
         if not self.waits:
             return self
-        asked = Say(conditions.APPROVED, "False", _RULE, self.reasons)
+        asked = Say(conditions.APPROVED, "False", conditions.APPROVAL_REQUIRED, self.reasons)
         others = tuple(say for say in self.says if say.type != conditions.APPROVED)
         return Gate(waits=True, says=(asked, *others))
 

@@ -120,7 +120,7 @@ def _gate(
     if tripped is not None and tripped.status == "False":
         yield _entry(now, GUARDRAIL, tripped.reason, tripped.message)
     word = _news(old, new, conditions.APPROVED)
-    if word is None or word.reason == conditions.AWAITING_APPROVAL:
+    if word is None or word.reason in {conditions.AWAITING_APPROVAL, conditions.APPROVAL_REQUIRED}:
         return
     given = new.approval or incident.spec.approval
     type_ = APPROVED if word.status == "True" else VOID

@@ -93,3 +93,7 @@ def merge(
             )
         )
     return tuple(merged)
+
+
+APPROVAL_REQUIRED = "ApprovalRequired"
+"""Reason of `Approved` in a dry run: a person would be asked."""

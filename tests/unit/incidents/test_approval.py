@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stanch.api.v1alpha1.incident import Approval, DesiredState
+from stanch.api.v1alpha1.incident import Approval, DesiredState, Mode
 from stanch.api.v1alpha1.policy import ApprovalRule
 from stanch.api.v1alpha1.status import Phase
 from stanch.incidents.approval import REQUESTED_BY, judge
@@ -82,6 +82,13 @@ def test_a_plan_that_needs_approval_is_shown_and_nothing_is_written() -> None:
     assert status.timestamps.begun is None
     assert done.decisions[-1].look_again == 300
     assert "awaits approval" in (status.summary or "")
+
+
+def test_a_dry_run_tells_that_a_person_would_be_asked_and_nothing_that_could_be_approved() -> None:
+    done = walk(with_spec(waiting(), mode=Mode.DRY_RUN))
+    assert done.facts.incident.status.phase is Phase.DETECTED
+    assert told(done, "Approved") == ("False", "ApprovalRequired", "the policy wants every plan approved")
+    assert {entry.type for entry in done.facts.incident.status.timeline} == {"Detected", "Planned", "StepPlanned"}
 
 
 def test_once_approved_it_is_contained_and_the_record_says_by_whom() -> None:
