@@ -88,7 +88,11 @@ def test_a_dry_run_tells_that_a_person_would_be_asked_and_nothing_that_could_be_
     done = walk(with_spec(waiting(), mode=Mode.DRY_RUN))
     assert done.facts.incident.status.phase is Phase.DETECTED
     assert told(done, "Approved") == ("False", "ApprovalRequired", "the policy wants every plan approved")
-    assert {entry.type for entry in done.facts.incident.status.timeline} == {"Detected", "Planned", "StepPlanned"}
+    assert {entry.type for entry in done.facts.incident.status.timeline} == {
+        "Detected",
+        "Planned",
+        "StepPlanned",
+    }
 
 
 def test_once_approved_it_is_contained_and_the_record_says_by_whom() -> None:
