@@ -109,7 +109,7 @@ class Stage:
     async def look(self, *checks: Json) -> dict[str, Reading]:
         """One look at each, until all have ended."""
         self.begin(*checks)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             for _ in checks:
                 assert await self.enqueued.get() == KEY
         found = dict(self.measurer.readings(KEY))
