@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING, Protocol
@@ -19,7 +19,8 @@ from stanch.handlers.enqueue import Enqueue
 from stanch.handlers.watches import WATCHED, Watches, kopf_settings, register
 from stanch.kube.client import Kube
 from stanch.kube.discovery import not_served
-from stanch.kube.resources import LEASES, ObjectRef, Resource
+from stanch.kube.resources import AIINCIDENTS, LEASES, ObjectRef, Resource
+from stanch.kube.rights import may
 from stanch.kube.transport import CallCount, agent_of, count_calls
 from stanch.leader.decision import Timings
 from stanch.leader.election import Elector
@@ -165,7 +166,7 @@ class Operator:
 
     def _on_denied(self, denied: Denied) -> None:
         self.metrics.denied.labels(denied.namespace).inc()
-        if self._leadership is not None:
+        if self._leadership is not None and self.kube.scope.acts_in(denied.namespace):
             self._leadership.on_denied(denied)
 
     async def _until_leading(self) -> bool:
@@ -215,7 +216,7 @@ class Leadership:
         self._drills = Drills(
             fenced, settings.all_protected_namespaces, self._policy_told_of, settings.drill_seconds
         )
-        self._watches = self._make_watches()
+        self._watches = self._make_watches(())
         metrics.watch_queue(self._queue.oldest_age, self._queue.depth, lambda: elector.leading)
 
     @property
@@ -276,7 +277,7 @@ class Leadership:
             self._calls.pop(key, None)
         return after
 
-    def _make_watches(self) -> Watches:
+    def _make_watches(self, namespaces: Collection[str]) -> Watches:
         loop = asyncio.get_running_loop()
 
         def workload_seen(resource: Resource, namespace: str, name: str) -> None:
@@ -297,11 +298,14 @@ class Leadership:
         return Watches(
             registry,
             kopf_settings(request_timeout=settings.request_timeout, connect_timeout=settings.connect_timeout),
+            namespaces,
         )
 
     async def _watch(self) -> None:
         """Returns or raises when the watches have ended."""
         await _until_served(self._kube)
+        if not self._kube.scope.whole:
+            self._watches = self._make_watches(await _until_let_in(self._kube))
         self._watches.start()
         await asyncio.shield(self._watches.ended)
 
@@ -328,6 +332,29 @@ async def _until_served(kube: Kube) -> None:
             log.warning(
                 "the CRDs are not installed: nothing is watched", missing=[each.key for each in missing]
             )
+        except StanchError as error:
+            log.warning("the watches cannot start yet", reason=error.reason, message=error.message)
+        await asyncio.sleep(CRD_PAUSE_SECONDS)
+
+
+async def _until_let_in(kube: Kube) -> list[str]:
+    """Those of the namespaces in scope in which the operator may watch; at least one.
+
+    Kopf ends when it may not watch in one: who gives up a namespace ends nothing in the others.
+    """
+    while True:
+        try:
+            asked = [(each, ObjectRef(AIINCIDENTS, each, "")) for each in kube.scope.namespaces]
+            open_ = [each for each, ref in asked if await may(kube, "watch", ref)]
+            shut = sorted(set(kube.scope.namespaces) - set(open_))
+            if shut:
+                log.error(
+                    "the operator's roles are not bound in some of its namespaces: nothing there is watched; "
+                    "bind them, and start it again",
+                    namespaces=shut,
+                )
+            if open_:
+                return open_
         except StanchError as error:
             log.warning("the watches cannot start yet", reason=error.reason, message=error.message)
         await asyncio.sleep(CRD_PAUSE_SECONDS)

@@ -18,6 +18,7 @@ from stanch.api.v1alpha1.scalars import Percentage  # noqa: TC001 - as above
 POD_NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NamespaceName = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 
 
@@ -35,6 +36,9 @@ def _own_namespace() -> str:
 def _own_identity() -> str:
     """Unique per process, so that a restarted container is not taken for its predecessor."""
     return f"{os.environ.get('POD_NAME') or socket.gethostname()}_{uuid.uuid4().hex[:12]}"
+
+
+_LISTS = ("namespaces", "protected_namespaces", "protected_labels", "notification_schemas", "clocks")
 
 
 class Settings(BaseSettings):
@@ -67,6 +71,10 @@ class Settings(BaseSettings):
     retry_seconds: Seconds = Field(default=2.0, description="pause between two looks at the lease")
 
     # Work
+    namespaces: Annotated[tuple[NamespaceName, ...], NoDecode] = Field(
+        default=(),
+        description="it looks and acts in these alone, and in its own namespace; unset: in the whole cluster",
+    )
     sweep_seconds: Seconds = Field(
         default=60.0,
         description="how often every open incident is looked at unasked; more seldom beyond ten a second",
@@ -247,7 +255,7 @@ class Settings(BaseSettings):
         """`STANCH_PROTECTED_NAMESPACES=a,b` is what a person writes in a manifest."""
         lists = {
             name: tuple(part.strip() for part in given.split(",") if part.strip())
-            for name in ("protected_namespaces", "protected_labels", "notification_schemas", "clocks")
+            for name in _LISTS
             if isinstance(given := values.get(name), str)
         }
         return values | lists
@@ -260,6 +268,17 @@ class Settings(BaseSettings):
                 f"{self.retry_seconds} / {self.renew_deadline_seconds} / {self.lease_seconds}: "
                 "otherwise two leaders could write at the same time"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _check_namespaces(self) -> Self:
+        if self.namespace in self.namespaces:
+            raise ValueError(
+                f"namespaces: {self.namespace} is the operator's own, in which nothing is contained; "
+                "leave it out"
+            )
+        if len(set(self.namespaces)) != len(self.namespaces):
+            raise ValueError(f"namespaces: one is there twice: {','.join(self.namespaces)}")
         return self
 
     @model_validator(mode="after")

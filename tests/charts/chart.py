@@ -83,11 +83,17 @@ def kustomized(folder: str) -> Objects:
 
 
 def by_name(text: str) -> Objects:
-    """`Kind/name` → object. No two may bear one name."""
+    """`Kind/name` → object; with its namespace what is in several. No two may bear one name."""
     objects = [each for each in yaml.safe_load_all(text) if each]
-    named = {f"{each['kind']}/{each['metadata']['name']}": each for each in objects}
+    named = {_name(each): each for each in objects}
     assert len(named) == len(objects), "an object is there twice"
     return named
+
+
+def _name(body: Json) -> str:
+    kind, meta = body["kind"], body["metadata"]
+    elsewhere = kind == "RoleBinding" and meta["name"] in {"stanch-namespace", "stanch-verification-jobs"}
+    return f"{kind}/{meta['namespace']}/{meta['name']}" if elsewhere else f"{kind}/{meta['name']}"
 
 
 def comparable(objects: Objects) -> Objects:

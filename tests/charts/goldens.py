@@ -45,18 +45,24 @@ def rendered(case: str) -> str:
 
 def _document(values: str, objects: Objects, notes: str) -> str:
     files = _files()
-    parts = [_part(name, body, *files.get(name, ("", {}))) for name, body in objects.items()]
+    parts = [_part(name, body, *_from(body, files.get(name, []))) for name, body in objects.items()]
     told = "".join(f"#   {line}".rstrip() + "\n" for line in notes.strip().splitlines())
     return _HEADER.format(values=values) + "---\n".join([*parts, f"# NOTES:\n{told}"])
 
 
-def _files() -> dict[str, tuple[str, Json]]:
-    """`Kind/name` → the file of the chart that it is from, and its body there."""
-    return {
-        name: (str(path.relative_to(CHART)), body)
-        for path in _FILES.rglob("*.yaml")
-        for name, body in by_name(path.read_text(encoding="utf-8")).items()
-    }
+def _files() -> dict[str, list[tuple[str, Json]]]:
+    """`Kind/name` → the files of the chart that have it, and its body there."""
+    found: dict[str, list[tuple[str, Json]]] = {}
+    for path in sorted(_FILES.rglob("*.yaml")):
+        for name, body in by_name(path.read_text(encoding="utf-8")).items():
+            found.setdefault(name, []).append((str(path.relative_to(CHART)), body))
+    return found
+
+
+def _from(body: Json, files: list[tuple[str, Json]]) -> tuple[str, Json]:
+    """The file that says the same, or else the first: some roles are others in some namespaces only."""
+    same = (file for file in files if file[1] == body)
+    return next(same, files[0] if files else ("", {}))
 
 
 def _part(name: str, body: Json, file: str, there: Json) -> str:

@@ -37,6 +37,7 @@ def assert_same(chart: Objects, manifests: Objects) -> None:
         ("receiver", ["receiver.enabled=true"]),
         ("receiver-self-signed", ["receiver.enabled=true", "receiver.tls.source=selfSigned"]),
         ("out-of-cluster", ["operator.replicas=0"]),
+        ("namespaced", ["scope.namespaces={chat,search}"]),
     ],
 )
 def test_an_overlay_is_a_set_of_values(overlay: str, values: list[str]) -> None:

@@ -58,6 +58,8 @@ def test_lint_has_nothing_to_say() -> None:
         ("image.pullPolicy=Sometimes", "/image/pullPolicy"),
         ("operator.settings.PROMETHEUS_URL=http://x", "/operator/settings"),
         ("receiver.tls.source=letsencrypt", "/receiver/tls/source"),
+        ("scope.namespaces={Chat}", "/scope/namespaces/0"),
+        ("rights.bind=true", "/rights/bind"),
         ("podDisruptionBudget.maxUnavailable=0", "/podDisruptionBudget/maxUnavailable"),
     ],
 )
@@ -71,6 +73,11 @@ def test_a_bad_value_is_refused_by_its_path(value: str, says: str) -> None:
         (["clocks.data.version=1", "clocks.configMap=mine"], "set one of them"),
         (["receiver.enabled=true", "receiver.tls.source=certManager"], "receiver.tls.issuerRef.name"),
         (["evidence.persistence.enabled=true"], "set evidence.url to file:///"),
+        (["scope.namespaces={chat,stanch-system}"], "the operator's own namespace is not for the list"),
+        (
+            ["scope.namespaces={chat}", "rights.bind={reader}"],
+            "rights.bind is of no use with scope",
+        ),
     ],
 )
 def test_values_that_do_not_go_together_say_what_is_missing(values: list[str], says: str) -> None:
@@ -80,6 +87,22 @@ def test_values_that_do_not_go_together_say_what_is_missing(values: list[str], s
 def test_a_server_that_is_too_old_is_refused() -> None:
     wanted = yaml.safe_load((CHART / "Chart.yaml").read_text())["kubeVersion"]
     assert f"kubeVersion: {wanted}" in refused(kubernetes="1.29.3")
+
+
+def test_in_some_namespaces_every_right_is_bound_in_these_alone() -> None:
+    objects = rendered("scope.namespaces={zoo,chat}", "rights.verificationJobs=true", namespace="sre")
+    bound = sorted(name for name in objects if name.count("/") == 2)
+    assert bound == [
+        f"RoleBinding/{space}/stanch-{role}"
+        for space in ("chat", "zoo")
+        for role in ("namespace", "verification-jobs")
+    ]
+    assert "ClusterRoleBinding/stanch-verification-jobs" not in objects
+    (named,) = (rule for rule in objects["ClusterRole/stanch"]["rules"] if "namespaces" in rule["resources"])
+    assert named["resourceNames"] == ["chat", "sre", "zoo"]
+    (check,) = hooks("scope.namespaces={zoo,chat}").values()
+    (container,) = check["spec"]["template"]["spec"]["containers"]
+    assert container["env"] == [{"name": "STANCH_NAMESPACES", "value": "zoo,chat"}]
 
 
 def test_another_namespace_is_what_admission_exempts_and_nothing_names_the_usual_one() -> None:

@@ -38,6 +38,19 @@ affinity: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end }}
 
+{{/* A ClusterRole in one namespace, for the operator's account. Call with (list $ "chat" "stanch-namespace"). */}}
+{{- define "stanch.bound" -}}
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata:
+  name: {{ index . 2 }}
+  namespace: {{ index . 1 }}
+  labels: {app.kubernetes.io/part-of: stanch}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: {{ index . 2 }}}
+subjects:
+- {kind: ServiceAccount, name: stanch, namespace: {{ (index . 0).Release.Namespace }}}
+{{- end }}
+
 {{/* The claim that evidence is written to. */}}
 {{- define "stanch.evidence.claim" -}}
 {{- .Values.evidence.persistence.existingClaim | default "stanch-evidence" }}
@@ -50,6 +63,9 @@ affinity: {{- toYaml . | nindent 2 }}
 
 {{/* Environment variables that values other than operator.settings decide. */}}
 {{- define "stanch.env" -}}
+{{- with .Values.scope.namespaces }}
+- {name: STANCH_NAMESPACES, value: {{ join "," . | quote }}}
+{{- end }}
 {{- if .Values.receiver.enabled }}
 - {name: STANCH_RECEIVER_PORT, value: "8443"}
 {{- if eq .Values.receiver.tls.source "selfSigned" }}

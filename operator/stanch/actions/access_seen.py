@@ -65,6 +65,8 @@ class AccessSeen(Observation):
     """What was asked about the bindings that were changed; None while one of them still names the account."""
     still: tuple[Right, ...] = ()
     """What of it the account may do all the same."""
+    whole: bool = True
+    """Whether the bindings of all namespaces could be looked at."""
 
     @property
     def service_account(self) -> Obj | None:

@@ -8,6 +8,7 @@ from stanch.access.accounts import DEFAULT_ACCOUNT
 from stanch.access.models import ServiceAccount
 from stanch.actions.protocol import Refusal
 from stanch.api.v1alpha1.steps import Consent
+from stanch.kube.scope import OUT_OF_SCOPE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,6 +34,17 @@ def unfit(seen: AccessSeen, step: RevokeStep) -> Refusal | None:
             "gives them; give the workload an account of its own, or say `shared: Accept`",
         )
     return None
+
+
+def unseen(seen: AccessSeen) -> Refusal:
+    """Why no right is taken where only some namespaces are looked at: no half of them is proof."""
+    name = seen.account.name if seen.account else ""
+    return Refusal(
+        OUT_OF_SCOPE,
+        f"the operator acts in some namespaces only (STANCH_NAMESPACES) and may not list rolebindings "
+        f"in the others, so that nobody could say what ServiceAccount {name} may still do; use method "
+        "DeleteAccount, or let the operator act in the whole cluster",
+    )
 
 
 def undeletable(obj: Obj, legacy: tuple[str, ...] | None, step: RevokeStep) -> Refusal | None:

@@ -252,8 +252,8 @@ async def _owners(kube: Kube, target: Obj | None, namespace: str, query: str) ->
 
 
 async def enforcers_of(kube: Kube) -> tuple[Enforcer, ...]:
-    """The network plugins of the cluster that are known to enforce NetworkPolicies."""
-    spaces = sorted({namespace for namespace, _ in _ENFORCERS})
+    """The network plugins that are known to enforce NetworkPolicies, of those that may be seen."""
+    spaces = sorted({namespace for namespace, _ in _ENFORCERS if kube.scope.covers(namespace)})
     listed = await asyncio.gather(*(kube.list(DAEMONSETS, namespace) for namespace in spaces))
     found = []
     for item in (item for items in listed for item in items):

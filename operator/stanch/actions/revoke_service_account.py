@@ -24,7 +24,7 @@ from stanch.actions.access_seen import (
     legacy,
     other_users,
 )
-from stanch.actions.access_words import line, some, undeletable, unfit
+from stanch.actions.access_words import line, some, undeletable, unfit, unseen
 from stanch.actions.objects import Obj
 from stanch.actions.protocol import (
     BEHIND,
@@ -87,6 +87,8 @@ class RevokeServiceAccount(Plain):
             seen = replace(seen, users=await other_users(kube, account, workload))
         if _step(ask).method is RevokeMethod.DELETE_ACCOUNT:
             return seen if begun else replace(seen, legacy=await legacy(kube, account))
+        if not kube.scope.whole:
+            return replace(seen, whole=False)
         rights = await access(kube, account, ask.changes)
         return replace(
             seen,
@@ -103,13 +105,15 @@ class RevokeServiceAccount(Plain):
             return refusal
         if _step(ask).method is RevokeMethod.DELETE_ACCOUNT:
             return _deletion(seen, ask)
-        return _without_rights(seen, ask)
+        return _without_rights(seen, ask) if seen.whole or begun else unseen(seen)
 
     def judge(self, seen: AccessSeen, ask: Ask) -> Judgement:
         if seen.account is None:
             return Judgement(Verdict.EFFECTIVE, "TargetGone", "the workload no longer exists")
         if _step(ask).method is RevokeMethod.DELETE_ACCOUNT:
             return _judge_identity(seen, seen.account, ask)
+        if not seen.whole:
+            return Judgement(Verdict.INCONCLUSIVE, unseen(seen).reason, unseen(seen).message)
         return _judge_rights(seen, seen.account)
 
     def eases(

@@ -24,6 +24,9 @@ def run(  # noqa: PLR0913 - one parameter a flag
     ] = None,
     context: Annotated[str | None, typer.Option(help="Context of the kubeconfig.")] = None,
     namespace: Annotated[str | None, typer.Option(help="The operator's own namespace.")] = None,
+    namespaces: Annotated[
+        str | None, typer.Option(help="Comma-separated; it acts in these alone. Else in the whole cluster.")
+    ] = None,
     identity: Annotated[str | None, typer.Option(help="Lease holder identity, unique per process.")] = None,
     lease_seconds: Annotated[
         float | None, typer.Option(help="How long others wait for a silent leader.")

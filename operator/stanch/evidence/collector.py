@@ -16,6 +16,7 @@ from stanch.evidence.redaction import credentials_in, redact_log, redact_object
 from stanch.evidence.shapes import Redaction
 from stanch.kube import resources as known
 from stanch.kube.resources import ObjectRef
+from stanch.kube.scope import OUT_OF_SCOPE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -207,6 +208,8 @@ async def _access(reading: Reading, accounts: Iterable[Account]) -> None:
     if not ordered:
         return
     refs = [ObjectRef(known.SERVICEACCOUNTS, account.namespace, account.name) for account in ordered]
+    if not reading.kube.scope.whole:
+        reading.miss("rolebindings of other namespaces", OUT_OF_SCOPE, "the operator may not look there")
     of_namespaces, of_cluster, found = await asyncio.gather(
         reading.list(known.ROLEBINDINGS, None),
         reading.list(known.CLUSTERROLEBINDINGS, None),

@@ -101,13 +101,14 @@ EVERYWHERE = (
         (of.SECRETS,),
     ),
     Right(
-        "Revoking an account's rights. There is no `bind` here: whoever installs Stanch grants it, role by "
-        "role.",
+        "Revoking an account's rights, and evidence. There is no `bind` here: whoever installs Stanch grants "
+        "it, role by role.",
         ("get", "list", "patch"),
         (of.CLUSTERROLEBINDINGS, of.ROLEBINDINGS),
+        in_namespaces=("list",),
     ),
     Right(
-        "Revoking an account's rights: what its bindings gave it.",
+        "Revoking an account's rights, and evidence: what its bindings gave it.",
         ("get",),
         (of.CLUSTERROLES, of.ROLES),
     ),
@@ -115,6 +116,7 @@ EVERYWHERE = (
         "Revoking an account's rights: whether it has them all the same.",
         ("create",),
         (of.SUBJECTACCESSREVIEWS,),
+        in_namespaces=(),
     ),
 )
 """ClusterRole `stanch`."""

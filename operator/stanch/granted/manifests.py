@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import yaml
 
 from stanch.granted.core import AT_HOME, EVERYWHERE, RECEIVER_TLS
+from stanch.granted.namespaced import ALONE_AT_HOME, EXAMPLE, ROLE, in_each, of_the_cluster
 from stanch.granted.switches import SWITCHES
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def manifests() -> dict[str, str]:
     return {
         "manifests/rbac/operator.yaml": _operator(),
         RECEIVER_TLS_PATH: _receiver_tls(),
+        **_namespaced(),
         **{one.path: _optional(one) for one in SWITCHES},
     }
 
@@ -55,6 +57,19 @@ def _receiver_tls() -> str:
     return _HEADER + "---\n".join(granted("", meta, RECEIVER_TLS))
 
 
+def _namespaced() -> dict[str, str]:
+    """What manifests/namespaced puts in the place of the roles, and adds."""
+    cluster, _ = granted("Cluster", {"name": ACCOUNT}, of_the_cluster(EXAMPLE, HOME))
+    home, _ = granted("", {"name": ACCOUNT, "namespace": HOME}, ALONE_AT_HOME)
+    each, _ = granted("Cluster", {"name": ROLE}, in_each())
+    bindings = [written(_binding("", {"name": ROLE, "namespace": one}, "ClusterRole")) for one in EXAMPLE]
+    files = {"cluster-role": [cluster], "own-namespace": [home], "in-each": [each], "bindings": bindings}
+    return {
+        f"manifests/namespaced/{name}.yaml": _HEADER + "---\n".join(documents)
+        for name, documents in files.items()
+    }
+
+
 def _optional(switch: Switch) -> str:
     head = (
         comment(f"Optional, and in no kustomization. {switch.gives}"),
@@ -70,15 +85,17 @@ def granted(scope: str, metadata: Json, rights: Iterable[Right]) -> Iterator[str
     kind = f"{scope}Role"
     head = {"apiVersion": f"{RBAC}/v1", "kind": kind, "metadata": metadata}
     yield f"{written(head)}rules:\n" + "".join(comment(one.why) + written([one.rule()]) for one in rights)
-    yield written(
-        {
-            "apiVersion": f"{RBAC}/v1",
-            "kind": f"{kind}Binding",
-            "metadata": metadata,
-            "roleRef": {"apiGroup": RBAC, "kind": kind, "name": metadata["name"]},
-            "subjects": [{"kind": "ServiceAccount", "name": ACCOUNT, "namespace": HOME}],
-        }
-    )
+    yield written(_binding(scope, metadata, kind))
+
+
+def _binding(scope: str, metadata: Json, role_kind: str) -> Json:
+    return {
+        "apiVersion": f"{RBAC}/v1",
+        "kind": f"{scope}RoleBinding",
+        "metadata": metadata,
+        "roleRef": {"apiGroup": RBAC, "kind": role_kind, "name": metadata["name"]},
+        "subjects": [{"kind": "ServiceAccount", "name": ACCOUNT, "namespace": HOME}],
+    }
 
 
 def comment(text: str) -> str:

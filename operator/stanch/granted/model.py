@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ class Right:
     resources: tuple[Resource, ...]
     subresource: str = ""
     names: tuple[str, ...] = ()
+    in_namespaces: tuple[Verb, ...] | None = None
+    """The verbs of an operator that acts in some namespaces only; None: the same."""
 
     def __post_init__(self) -> None:
         if len({resource.group for resource in self.resources}) != 1:
@@ -34,6 +36,12 @@ class Right:
     def plural(self, resource: Resource) -> str:
         """As RBAC names it: `pods/log`."""
         return f"{resource.plural}/{self.subresource}" if self.subresource else resource.plural
+
+    def in_some_namespaces(self, *, namespaced: bool) -> Right | None:
+        """What is left of it, of objects in a namespace or of the cluster; None: nothing."""
+        resources = tuple(one for one in self.resources if one.namespaced is namespaced)
+        verbs = self.verbs if self.in_namespaces is None else self.in_namespaces
+        return replace(self, resources=resources, verbs=verbs) if resources and verbs else None
 
     def rule(self) -> Json:
         """As rbac/v1 PolicyRule."""

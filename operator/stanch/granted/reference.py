@@ -6,6 +6,8 @@ import textwrap
 from typing import TYPE_CHECKING
 
 from stanch.granted.core import AT_HOME, EVERYWHERE, RECEIVER_TLS
+from stanch.granted.manifests import HOME
+from stanch.granted.namespaced import EXAMPLE, OF_THE_CANARY, of_the_cluster
 from stanch.granted.switches import SWITCHES
 
 if TYPE_CHECKING:
@@ -41,6 +43,18 @@ Only where the receiver's certificate is self-signed ([more](../how-to/alertmana
 own: `manifests/receiver-self-signed/rights.yaml`.
 
 """
+_NAMESPACED = """
+## In some namespaces only
+
+With `STANCH_NAMESPACES` ([how](../how-to/namespaced.md)). The ClusterRole `stanch-namespace` has all that is
+of a namespace above, but of `rolebindings` only `list`, and is bound in each of them by a RoleBinding. The
+ClusterRole `stanch` has only what is of no namespace:
+
+"""
+_ALONE = """
+Role `stanch` of `stanch-system` also has:
+
+"""
 _OPTIONAL = """
 ## Optional
 
@@ -60,6 +74,10 @@ def reference() -> str:
             _table(AT_HOME),
             _RECEIVER_TLS,
             _table(RECEIVER_TLS),
+            _NAMESPACED,
+            _table(of_the_cluster(EXAMPLE, HOME)),
+            _ALONE,
+            _table(OF_THE_CANARY),
             _OPTIONAL,
             *map(_optional, SWITCHES),
         ]

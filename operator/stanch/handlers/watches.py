@@ -16,7 +16,7 @@ from stanch.handlers import aiincidents, holds, login, policies, workloads
 from stanch.kube.resources import AIINCIDENTS, CONTAINMENTHOLDS, NETWORKPOLICIES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from stanch.handlers.enqueue import Enqueue
     from stanch.kube.credentials import Credentials
@@ -71,7 +71,14 @@ def register(registry: kopf.OperatorRegistry, credentials: Credentials, enqueue:
 class Watches:
     """Started once; `ended` is done when Kopf has ended for whatever reason, with an exception if by one."""
 
-    def __init__(self, registry: kopf.OperatorRegistry, settings: kopf.OperatorSettings) -> None:
+    def __init__(
+        self,
+        registry: kopf.OperatorRegistry,
+        settings: kopf.OperatorSettings,
+        namespaces: Collection[str] = (),
+    ) -> None:
+        """`namespaces` are watched, each by itself; none given: the whole cluster."""
+        self._namespaces = namespaces
         self._registry = registry
         self._settings = settings
         self._loop = asyncio.get_running_loop()
@@ -131,7 +138,8 @@ class Watches:
             registry=self._registry,
             settings=self._settings,
             identity=NOBODY,
-            clusterwide=True,
+            clusterwide=not self._namespaces,
+            namespaces=self._namespaces,
             insights=insights,
             stop_flag=self._stop,
         )

@@ -1,19 +1,26 @@
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, Self
 
-from stanch.errors import Gone, Unavailable
+import structlog
+
+from stanch.errors import Forbidden, Gone, Unavailable
 from stanch.kube.credentials import TokenCredentials, find_credentials
 from stanch.kube.resources import SERVICEACCOUNTS, ObjectRef, Resource
+from stanch.kube.scope import WHOLE_CLUSTER, Scope
 from stanch.kube.transport import USER_AGENT, Json, Request, Timeouts, Transport, unfenced
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime
 
+    from stanch.kube.scope import Place
     from stanch.kube.transport import Fence, Observed
     from stanch.settings import Settings
+
+log = structlog.get_logger(__name__)
 
 __all__ = ["FIELD_MANAGER", "Json", "Kube", "Objects"]
 
@@ -33,11 +40,13 @@ Propagation = Literal["Orphan", "Background", "Foreground"]
 class Kube:
     """Kubernetes objects as JSON. Raises StanchError, and FenceLost from `fence` before a write.
 
-    `fence` is asked directly before each request that stores something, and how long it may take.
+    `fence` is asked directly before each request that stores something, and how long it may take. Of what is
+    about a namespace outside of `scope` nothing is sent: that raises Forbidden.
     """
 
     transport: Transport
     fence: Fence = unfenced
+    scope: Scope = WHOLE_CLUSTER
 
     @classmethod
     async def connect(
@@ -56,11 +65,11 @@ class Kube:
         if observe is not None:
             transport.observe = observe
         await transport.configuration()
-        return cls(transport)
+        return cls(transport, scope=Scope.of(settings))
 
     def fenced(self, fence: Fence) -> Kube:
         """The same connections, but `fence` is asked before each write."""
-        return Kube(self.transport, fence)
+        return replace(self, fence=fence)
 
     async def with_token(self, token: str) -> Kube:
         """The same server and CA as another user, over connections of its own: close it after use.
@@ -70,15 +79,16 @@ class Kube:
         base = await self.transport.configuration()
         own = self.transport
         transport = Transport(TokenCredentials(base, token), own.timeouts, own.observe, own.user_agent)
-        return Kube(transport, self.fence)
+        return replace(self, transport=transport)
 
     async def close(self) -> None:
         await self.transport.close()
 
     async def get(self, ref: ObjectRef) -> Json | None:
         """None if the object does not exist. Raises NotServed if the server does not know the resource."""
+        what = f"get {ref}"
         return await self.transport.send(
-            Request("get", ref.resource.key, f"get {ref}", "GET", ref.path(), {}),
+            Request("get", ref.resource.key, what, "GET", self._path(what, ref), {}),
             before=unfenced,
             absent_is_none=True,
         )
@@ -97,18 +107,30 @@ class Kube:
 
         A list token that expires between two pages restarts the list, so that the result is one state.
         With `metadata_only` nothing else leaves the API server: no Secret's data.
+
+        Without a namespace: of all that are in scope. One that does not let the operator in is left out, and
+        said in the log, as long as another does: who gives up a namespace ends nothing in the others.
         """
-        selectors = {"labelSelector": label_selector, "fieldSelector": field_selector}
+        accept = METADATA_ONLY if metadata_only else JSON
+        places = self.scope.places(resource, namespace, field_selector)
+        if len(places) == 1:
+            return await self._list(resource, places[0], label_selector, page, accept)
+        listed = await asyncio.gather(
+            *(self._list(resource, place, label_selector, page, accept) for place in places),
+            return_exceptions=True,
+        )
+        return _of_those_that_let_in(listed)
+
+    async def _list(
+        self, resource: Resource, place: Place, label_selector: str, page: int, accept: str
+    ) -> Objects:
+        selectors = {"labelSelector": label_selector, "fieldSelector": place.field_selector}
         query = {"limit": str(page)} | {name: value for name, value in selectors.items() if value}
-        where = f" in {namespace}" if namespace else ""
+        where = f" in {place.namespace}" if place.namespace else ""
+        what = f"list {resource.key}{where}"
+        self.scope.heed(what, resource, place.namespace, None)
         request = Request(
-            "list",
-            resource.key,
-            f"list {resource.key}{where}",
-            "GET",
-            resource.path(namespace),
-            query,
-            accept=METADATA_ONLY if metadata_only else JSON,
+            "list", resource.key, what, "GET", resource.path(place.namespace), query, accept=accept
         )
         for _ in range(LIST_RESTARTS):
             try:
@@ -148,7 +170,7 @@ class Kube:
             "limitBytes": str(limit_bytes),
         }
         what = f"get {'previous ' if previous else ''}log of container {container} of {pod}"
-        request = Request("get", "pods/log", what, "GET", pod.path("log"), query)
+        request = Request("get", "pods/log", what, "GET", self._path(what, pod, "log"), query)
         return await self.transport.fetch(request, before=unfenced) or b""
 
     async def raw(self, path: str) -> Json:
@@ -167,11 +189,13 @@ class Kube:
         """Raises Conflict with reason AlreadyExists if the name is taken."""
         name = (body.get("metadata") or {}).get("name", "")
         where = f"{namespace}/{name}" if namespace else name
+        what = f"create {resource.kind} {where}".rstrip()
+        self.scope.heed(what, resource, namespace, name)
         return await self._write(
             Request(
                 "create",
                 resource.key,
-                f"create {resource.kind} {where}".rstrip(),
+                what,
                 "POST",
                 resource.path(namespace),
                 _write_query(resource, dry_run=dry_run),
@@ -194,13 +218,14 @@ class Kube:
     async def _put(self, ref: ObjectRef, body: Json, subresource: str | None, *, dry_run: bool) -> Json:
         if not (body.get("metadata") or {}).get("resourceVersion"):
             raise ValueError(f"{ref}: an update without a resourceVersion would overwrite what others wrote")
+        what = f"update {_named(ref, subresource)}"
         return await self._write(
             Request(
                 "update",
                 _resource_key(ref.resource, subresource),
-                f"update {_named(ref, subresource)}",
+                what,
                 "PUT",
-                ref.path(subresource),
+                self._path(what, ref, subresource),
                 _write_query(ref.resource, dry_run=dry_run),
                 body,
             ),
@@ -221,13 +246,14 @@ class Kube:
             raise ValueError(f"{ref}: a patch without a resourceVersion would overwrite what others wrote")
         # A written resourceVersion is a precondition for the server; `test` would answer 422 instead of 409.
         precondition = {"op": "replace", "path": "/metadata/resourceVersion", "value": resource_version}
+        what = f"patch {_named(ref, subresource)}"
         return await self._write(
             Request(
                 "patch",
                 _resource_key(ref.resource, subresource),
-                f"patch {_named(ref, subresource)}",
+                what,
                 "PATCH",
-                ref.path(subresource),
+                self._path(what, ref, subresource),
                 _write_query(ref.resource, dry_run=dry_run),
                 [precondition, *ops],
                 JSON_PATCH,
@@ -257,8 +283,9 @@ class Kube:
             "dryRun": ["All"] if dry_run else None,
         }
         body = {name: value for name, value in options.items() if value not in (None, {})}
+        what = f"delete {ref}"
         await self.transport.send(
-            Request("delete", ref.resource.key, f"delete {ref}", "DELETE", ref.path(), {}, body),
+            Request("delete", ref.resource.key, what, "DELETE", self._path(what, ref), {}, body),
             before=unfenced if dry_run else self.fence,
             absent_is_none=True,
         )
@@ -266,13 +293,14 @@ class Kube:
     async def create_token(self, namespace: str, service_account: str, *, expiration_seconds: int) -> str:
         """A bearer token of that ServiceAccount (TokenRequest). The server grants at least 600 seconds."""
         ref = ObjectRef(SERVICEACCOUNTS, namespace, service_account)
+        what = f"create token of {ref}"
         answer = await self._write(
             Request(
                 "create",
                 "serviceaccounts/token",
-                f"create token of {ref}",
+                what,
                 "POST",
-                ref.path("token"),
+                self._path(what, ref, "token"),
                 {},
                 {
                     "apiVersion": "authentication.k8s.io/v1",
@@ -284,8 +312,13 @@ class Kube:
         )
         token = (answer.get("status") or {}).get("token")
         if not isinstance(token, str) or not token:
-            raise Unavailable("BadAnswer", f"create token of {ref}: the answer carries no token", 5.0)
+            raise Unavailable("BadAnswer", f"{what}: the answer carries no token", 5.0)
         return token
+
+    def _path(self, what: str, ref: ObjectRef, subresource: str | None = None) -> str:
+        """Raises Forbidden for one out of scope."""
+        self.scope.heed(what, ref.resource, ref.namespace, ref.name)
+        return ref.path(subresource)
 
     async def _write(self, request: Request, *, dry_run: bool) -> Json:
         answer = await self.transport.send(request, before=unfenced if dry_run else self.fence)
@@ -293,6 +326,17 @@ class Kube:
 
     async def _read(self, request: Request) -> Json:
         return await self.transport.send(request, before=unfenced) or {}
+
+
+def _of_those_that_let_in(listed: Sequence[Objects | BaseException]) -> Objects:
+    """Raises what kept a list from being read, other than that it may not be; and that, when none may be."""
+    lists = [one for one in listed if not isinstance(one, BaseException)]
+    problems = [one for one in listed if isinstance(one, BaseException)]
+    for problem in problems:
+        if not isinstance(problem, Forbidden) or not lists:
+            raise problem
+        log.warning("a namespace is left out", reason=problem.reason, message=problem.message)
+    return [item for items in lists for item in items]
 
 
 def _write_query(resource: Resource, *, dry_run: bool) -> dict[str, str]:

@@ -20,6 +20,7 @@ from stanch.kube.resources import (
     REPLICASETS,
     SERVICES,
 )
+from stanch.kube.scope import WHOLE_CLUSTER, Scope
 from stanch.plans.changes import lookup
 from tests.unit.actions.cluster_objects import body, obj, owned_by
 from tests.unit.actions.quarantining import (
@@ -50,6 +51,7 @@ class Cluster:
     objects: Mapping[Resource, list[Json]]
     asked: list[Resource] = field(default_factory=list)
     forbidden: tuple[Resource, ...] = ()
+    scope: Scope = WHOLE_CLUSTER
 
     async def get(self, ref: ObjectRef) -> Json | None:
         found = (each for each in self.objects.get(ref.resource, []) if each["metadata"]["name"] == ref.name)

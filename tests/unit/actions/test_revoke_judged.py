@@ -67,6 +67,7 @@ ASKED = Questions((RIGHT,), 1, (), complete=True, roles_missing=())
             "AllowedThroughGroups",
         ),
         (seen(asked=replace(ASKED, asked=(), granted=0)), Verdict.EFFECTIVE, "NothingGranted"),
+        (seen(whole=False), Verdict.INCONCLUSIVE, "NamespaceOutOfScope"),
         (AccessSeen(None), Verdict.EFFECTIVE, "TargetGone"),
     ],
 )

@@ -77,6 +77,7 @@ LEGACY: dict[str, Any] = {"legacy": ("a", "b")}
         (AccessSeen(None), DELETE, "TargetNotFound"),
         (AccessSeen(None), STRIP, "TargetNotFound"),
         (seen(), DELETE, "AccountNotFound"),
+        (seen(service_account(), whole=False), STRIP, "NamespaceOutOfScope"),
         (seen(service_account("default"), name="default"), DELETE, "DefaultAccount"),
         (seen(service_account(finalizers=["x.test/y"])), DELETE, "AccountFinalized"),
         (seen(service_account(deletionTimestamp="2030-01-01T00:00:00Z")), DELETE, "AccountTerminating"),

@@ -12,6 +12,7 @@ from stanch.granted.core import AT_HOME, EVERYWHERE, RECEIVER_TLS
 from stanch.granted.generate import drifted
 from stanch.granted.manifests import manifests
 from stanch.granted.model import Right, Switch
+from stanch.granted.namespaced import in_each, of_the_cluster
 from stanch.granted.reference import reference
 from stanch.granted.switches import SWITCHES
 from stanch.kube.resources import DEPLOYMENTS, PODS
@@ -69,3 +70,23 @@ def test_the_reference_has_every_right_and_every_reason() -> None:
     for right in (*EVERYWHERE, *AT_HOME, *RECEIVER_TLS, *OF_SWITCHES):
         assert right.why in page
         assert all(f"`{right.plural(resource)}`" in page for resource in right.resources)
+
+
+def test_in_some_namespaces_nothing_is_granted_that_the_whole_cluster_does_not_grant() -> None:
+    left = (*in_each(), *of_the_cluster(("chat",), "stanch-system"))
+    everywhere = {pair for right in EVERYWHERE for pair in pairs(right)}
+    assert {pair for right in left for pair in pairs(right)} <= everywhere
+    missing = everywhere - {pair for right in left for pair in pairs(right)}
+    bindings = {(plural, verb) for plural in BINDINGS for verb in ("get", "patch")}
+    assert missing == bindings | {("subjectaccessreviews", "create")}
+
+
+BINDINGS = ("clusterrolebindings", "rolebindings")
+
+
+def test_in_some_namespaces_the_cluster_s_own_objects_are_only_read_but_for_those_namespaces() -> None:
+    for right in of_the_cluster(("chat",), "stanch-system"):
+        assert not any(resource.namespaced for resource in right.resources)
+        writes = set(right.verbs) - {"get", "list", "watch"}
+        assert not writes or right.subresource == "status" or right.names == ("chat", "stanch-system")
+    assert all(resource.namespaced for right in in_each() for resource in right.resources)

@@ -12,6 +12,7 @@ from stanch.actions.registry import ACTIONS
 from stanch.api.v1alpha1.incident import Target, TargetKind
 from stanch.api.v1alpha1.policy import PolicyIncident, TriggerState, TriggerStatus
 from stanch.api.v1alpha1.steps import Step
+from stanch.kube.scope import WHOLE_CLUSTER
 from stanch.policies.drilled import Drilled
 from stanch.policies.state import Found, Matched, impossible, status_of
 from stanch.signals.board import News
@@ -246,6 +247,8 @@ NEEDED: dict[str, Any] = {"rollback": {"to": {"lastKnownGood": True}}, "quaranti
 
 class Empty:
     """A cluster with nothing in it."""
+
+    scope = WHOLE_CLUSTER
 
     async def get(self, _ref: object) -> None:
         return None

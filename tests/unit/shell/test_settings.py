@@ -30,8 +30,10 @@ def test_every_process_has_an_identity_of_its_own(monkeypatch: pytest.MonkeyPatc
 def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STANCH_SWEEP_SECONDS", "7")
     monkeypatch.setenv("STANCH_PROTECTED_NAMESPACES", "kube-system, payments")
+    monkeypatch.setenv("STANCH_NAMESPACES", "chat, search")
     monkeypatch.setenv("POD_NAMESPACE", "sre")
     settings = Settings()
+    assert settings.namespaces == ("chat", "search")
     assert settings.sweep_seconds == 7
     assert settings.all_protected_namespaces == {"kube-system", "payments", "sre"}
 
@@ -49,6 +51,10 @@ def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
         {"receiver_port": 8443, "receiver_tls_secret": "tls"},  # nobody may speak
         {"receiver_tls_secret": "tls", "tls_cert_file": "tls.crt"},  # which of them is served?
         {"log_level": "loud"},
+        {"namespaces": "Chat"},
+        {"namespaces": "chat,*"},  # a pattern to Kopf, which would then watch what no role allows
+        {"namespaces": "chat,chat"},
+        {"namespaces": "chat,sre", "namespace": "sre"},
         {"identity": "one)\r\nX-Remote-User: root"},  # it is part of a header
         {"unknown": 1},
     ],

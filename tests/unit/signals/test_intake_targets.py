@@ -244,6 +244,16 @@ async def test_a_namespace_out_of_scope_has_no_targets() -> None:
     assert (await town.one()).outcome is Outcome.CREATED
 
 
+async def test_a_namespace_that_the_operator_does_not_act_in_is_not_even_looked_at() -> None:
+    town = Town(SETTINGS.model_copy(update={"namespaces": ("search",)}))
+
+    for firing in (True, False):
+        taken = await town.one(firing=firing)
+        assert (taken.reason, taken.outcome) == ("NamespaceOutOfScope", Outcome.REFUSED)
+        assert "add it to STANCH_NAMESPACES" in taken.message
+    assert set(town.cluster.asked) == {"list containmentpolicies", "list clustercontainmentpolicies"}
+
+
 async def test_policies_that_tie_open_nothing() -> None:
     town = Town()
     town.cluster.add(policy_body("other", trigger("other")))

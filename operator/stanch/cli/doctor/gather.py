@@ -168,9 +168,10 @@ async def _read(reading: Coroutine[Any, Any, Read]) -> Read | Unread:
 
 
 async def _everywhere(kube: Kube) -> bool:
-    """Whether the caller may list the incidents of all namespaces."""
+    """Whether the caller may list the incidents of all namespaces, or of all that STANCH_NAMESPACES names."""
+    asked = [ObjectRef(AIINCIDENTS, each, "") for each in kube.scope.namespaces or (None,)]
     try:
-        return await may(kube, "list", ObjectRef(AIINCIDENTS, None, ""))
+        return all([await may(kube, "list", ref) for ref in asked])
     except StanchError:
         return True  # what cannot be asked is told by every check
 

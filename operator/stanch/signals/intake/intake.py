@@ -25,6 +25,7 @@ from stanch.signals.intake.past import heed_cooldown, standing
 from stanch.signals.intake.places import Places
 from stanch.signals.intake.placing import (
     heed_namespace,
+    heed_scope,
     heed_workload,
     namespace_by_policy,
     told_namespace,
@@ -128,6 +129,8 @@ class SignalIntake:
         firing: list[Armed] = []
         try:
             namespace = told_namespace(signal, speaker)
+            if namespace is not None:
+                heed_scope(namespace, self.settings)
             if not signal.firing and namespace is not None:
                 return Told(await self._resolved(reader, signal, namespace))
             firing = fired(triggers, signal, namespace)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from stanch.api.v1alpha1.policy import ContainmentPolicy
+from stanch.kube.scope import OUT_OF_SCOPE
 from stanch.signals.intake.declined import refused
 from stanch.signals.intake.targets import namespace_of
 
@@ -43,6 +44,16 @@ def allowed(namespace: str, speaker: Speaker) -> str:
             "file of credentials for signals",
         )
     return namespace
+
+
+def heed_scope(namespace: str, settings: Settings) -> None:
+    """Raises Declined for one that the operator may not even look at."""
+    if settings.namespaces and namespace not in settings.namespaces:
+        raise refused(
+            OUT_OF_SCOPE,
+            f"namespace {namespace} is not one that this operator acts in: add it to STANCH_NAMESPACES, and "
+            "bind the operator's roles in it",
+        )
 
 
 def heed_namespace(namespace: str, labels: Mapping[str, str], settings: Settings) -> None:
