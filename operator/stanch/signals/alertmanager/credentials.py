@@ -209,13 +209,17 @@ class Credentials:
                 return self._known
             self._known, self._version = (), version
             self._known = self._read()
-            self._trouble = ""
-            log.info("credentials of senders of alerts read", names=[one.name for one in self._known])
         except OSError as error:
             self._known, self._version = (), None
-            self._complain(str(error))
+            trouble = str(error)
         except (yaml.YAMLError, ValueError, RecursionError) as error:
-            self._complain(_problem(error))
+            trouble = _problem(error)
+        else:
+            self._trouble = ""
+            log.info("credentials of senders of alerts read", names=[one.name for one in self._known])
+            return self._known
+        # Not while the error is handled: a log that cannot be written prints it, with all that it expands to.
+        self._complain(trouble)
         return self._known
 
     def _read(self) -> tuple[Credential, ...]:
