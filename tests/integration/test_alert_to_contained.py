@@ -168,6 +168,7 @@ def test_a_metric_that_crosses_ends_in_a_held_workload(watched: Watched) -> None
     watched.space.release(name)
 
 
+@pytest.mark.long
 def test_prometheus_dies_in_the_middle_and_nothing_fires_or_is_released(watched: Watched) -> None:
     watched.measure("model_drift", 0.01)
     watched.policy("drift")

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tests.cluster import Kubectl
     from tests.real_node import RealSpace
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 
 Json = dict[str, Any]
 

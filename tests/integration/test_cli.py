@@ -155,6 +155,7 @@ def test_without_the_right_nothing_happens_and_the_role_that_has_it_is_named(
     assert replicas(workspace) == 2
 
 
+@pytest.mark.long
 def test_a_script_reads_json_alone_and_the_exit_code(workspace: Space, llm: None, sre: Plugin) -> None:
     workspace.create(
         {

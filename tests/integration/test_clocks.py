@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from tests.cluster import Cluster, Kubectl
     from tests.operator_process import Json, OperatorProcess, Space
 
+pytestmark = pytest.mark.long
+
 __all__ = ["workspace"]  # fixture
 
 LLM = "Deployment/llm-chat"

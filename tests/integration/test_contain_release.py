@@ -338,6 +338,7 @@ def test_an_autoscaler_made_while_the_workload_is_contained_is_frozen_too(worksp
     assert "behavior" not in workspace.get("hpa", "llm-chat")["spec"]
 
 
+@pytest.mark.long
 def test_a_namespace_that_is_deleted_takes_what_is_contained_with_it(workspace: Space) -> None:
     workspace("create", "namespace", f"{workspace.name}-doomed")
     doomed = workspace.elsewhere(f"{workspace.name}-doomed")

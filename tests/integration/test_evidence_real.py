@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tests.operator_process import Json
     from tests.real_node import Pod, RealSpace
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")

@@ -319,6 +319,7 @@ class TestWithTheGlassBroken:
         eventually(lambda: workspace.pods() == [], "the pods are ended")
         workspace.wait_phase("toxic", "Contained")
 
+    @pytest.mark.long
     def test_whoever_keeps_on_trying_is_answered_at_growing_intervals_and_stays_visible(
         self, contained: Space
     ) -> None:

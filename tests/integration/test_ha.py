@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from tests.cluster import OwnSandbox
     from tests.integration.ha_ground import Pair, Replica
 
+pytestmark = pytest.mark.long
+
 WITHIN = 60.0  # seconds
 SILENT = LEASE_SECONDS + RETRY_SECONDS + SLACK_SECONDS
 """The most until another works when the leader falls silent: it waits for the whole lease."""
@@ -97,10 +99,10 @@ def goes_on(ground: Ground, load: Load, old: Replica, new: Replica) -> None:
 @pytest.mark.parametrize(
     ("fault", "most"),
     [
-        pytest.param(dies, SILENT, marks=pytest.mark.long),
-        pytest.param(is_told_to_stop, RELEASED, marks=pytest.mark.long),
-        pytest.param(is_cut_off, SILENT, marks=pytest.mark.long),
-        pytest.param(is_refused, SILENT, marks=pytest.mark.long),
+        (dies, SILENT),
+        (is_told_to_stop, RELEASED),
+        (is_cut_off, SILENT),
+        (is_refused, SILENT),
     ],
 )
 def test_the_other_goes_on_when_the_leader(
@@ -170,7 +172,6 @@ clocks = pytest.mark.skipif(
 )
 
 
-@pytest.mark.long
 @clocks
 @pytest.mark.parametrize("seconds", [3600, -3600])
 def test_a_leader_whose_wall_clock_jumps_leads_on(
@@ -187,7 +188,6 @@ def test_a_leader_whose_wall_clock_jumps_leads_on(
         assert ground.trail.accepted_of(pair.standby.identity) == []
 
 
-@pytest.mark.long
 @clocks
 @pytest.mark.parametrize("seconds", [3600, -3600])
 def test_a_leader_that_cannot_know_how_much_time_has_passed_writes_no_more(
@@ -205,7 +205,6 @@ def test_a_leader_that_cannot_know_how_much_time_has_passed_writes_no_more(
         assert found.worked < SILENT
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("holder", ["thief", ""])
 def test_a_holder_that_somebody_edits_in_or_out_ends_the_leader_and_the_other_waits_its_time(
     ground: Ground, load: Load, holder: str
@@ -222,7 +221,6 @@ def test_a_holder_that_somebody_edits_in_or_out_ends_the_leader_and_the_other_wa
         assert found.worked < SILENT
 
 
-@pytest.mark.long
 def test_a_deleted_lease_ends_the_leader_and_of_two_that_want_it_then_one_leads(
     ground: Ground, load: Load
 ) -> None:

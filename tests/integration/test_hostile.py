@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from tests.cluster import Cluster, Kubectl
     from tests.operator_process import Json, OperatorProcess, Space
 
+pytestmark = pytest.mark.long
+
 CUT_OFF: Json = {"isolate": {"others": "Override"}}
 GO_BACK: Json = {"rollback": {"to": {"lastKnownGood": True}, "onRelease": "Restore"}}
 STOP: Json = {"scaleToZero": {}}
@@ -99,7 +101,6 @@ def pushed(chat: Space, *arguments: list[str]) -> None:
         rolled_out(chat, workload("Deployment", "llm", 1, pod={"containers": [container]}))
 
 
-@pytest.mark.long
 def test_one_argument_longer_than_what_can_be_condemned_does_not_keep_a_version_from_going(
     chat: Space,
 ) -> None:
@@ -107,7 +108,6 @@ def test_one_argument_longer_than_what_can_be_condemned_does_not_keep_a_version_
     there_and_back(chat, "Deployment", "llm", GO_BACK)
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("size", [200, 200_000], ids=["many arguments", "one argument"])
 def test_a_plan_whose_record_would_not_fit_is_rejected_with_the_number(chat: Space, size: int) -> None:
     pushed(
@@ -146,7 +146,6 @@ def rejected(space: Space, reason: str) -> str:
     return said
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("kind", ["Deployment", "StatefulSet", "DaemonSet", "ReplicaSet"])
 def test_as_little_as_a_manifest_may_say(chat: Space, kind: str) -> None:
     """No labels, no count, no strategy; beside it objects that say as little."""
@@ -184,7 +183,7 @@ SELECTORS: list[list[Json]] = [
 LABELS = {"tier": "gpu", "stage": "prod", "llm.example.test/tier": "x"}
 
 
-@pytest.mark.parametrize("kind", ["Deployment", pytest.param("StatefulSet", marks=pytest.mark.long)])
+@pytest.mark.parametrize("kind", ["Deployment", "StatefulSet"])
 def test_selectors_of_expressions_select_their_own_pods_and_no_others(chat: Space, kind: str) -> None:
     """Each of them selects the pods of all: only their owners tell them apart."""
     names = [f"odd-{number}" for number in range(len(SELECTORS))]
@@ -219,7 +218,7 @@ def named(kind: str, name: str, **more: Any) -> Json:
 
 @pytest.mark.parametrize(
     ("kind", "length"),
-    [("ReplicaSet", LONGEST), pytest.param("DaemonSet", LONGEST - 11, marks=pytest.mark.long)],
+    [("ReplicaSet", LONGEST), ("DaemonSet", LONGEST - 11)],
 )
 def test_names_as_long_as_they_may_be(chat: Space, kind: str, length: int) -> None:
     """A DaemonSet's is followed by a hash in the names of its revisions."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tests.operator_process import OperatorProcess
     from tests.real_node import Pod, RealSpace
 
-pytestmark = pytest.mark.timeout(600)  # the first one builds the node's programs
+pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]  # the first one builds the node's programs
 
 Json = dict[str, Any]
 LLM = "Deployment/llm-chat"

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from tests.cluster import OwnSandbox
     from tests.operator_process import Json, OperatorProcess, Space
 
+pytestmark = pytest.mark.long
+
 LLM = "Deployment/llm-chat"
 EVERYBODY: Json = {"namespaces": {}}
 METRICS = {"metrics": {"namespaceSelector": {"matchLabels": {"team": "sre"}}, "port": "metrics"}}
@@ -178,7 +180,6 @@ def test_what_has_the_first_priority_as_well_is_not_called_isolated(clustered: S
     assert set(tier(llm)) == {"first"}
 
 
-@pytest.mark.long
 def test_two_incidents_on_one_workload_have_one_each_and_the_last_takes_both_away(clustered: Space) -> None:
     llm = clustered
     llm.create(
@@ -193,7 +194,6 @@ def test_two_incidents_on_one_workload_have_one_each_and_the_last_takes_both_awa
     assert set(tier(llm)) == {"in"}
 
 
-@pytest.mark.long
 def test_it_goes_with_the_namespace(clustered: Space) -> None:
     clustered.contain("toxic", LLM, **step())
     clustered("delete", "namespace", clustered.name, "--timeout=60s")

@@ -126,8 +126,8 @@ def steps(method: str, on_release: str) -> list[Json]:
 @pytest.mark.parametrize(
     ("method", "on_release"),
     [
-        ("DeleteAccount", "Keep"),
         ("DeleteBindings", "Restore"),
+        pytest.param("DeleteAccount", "Keep", marks=pytest.mark.long),
         pytest.param("DeleteAccount", "Restore", marks=pytest.mark.long),
         pytest.param("DeleteBindings", "Keep", marks=pytest.mark.long),
     ],

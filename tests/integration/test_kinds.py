@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
 from stanch.actions.registry import ACTIONS
 from stanch.api.v1alpha1.incident import TargetKind
 from stanch.api.v1alpha1.steps import Step, StepMember
@@ -20,6 +22,8 @@ from tests.operator_process import Json, eventually, operator, workload, workspa
 
 if TYPE_CHECKING:
     from tests.operator_process import Space
+
+pytestmark = pytest.mark.long
 
 __all__ = ["operator", "workspace"]  # fixtures
 

@@ -98,6 +98,7 @@ def test_of_two_that_start_together_only_one_writes(
     assert written == {leader.identity}
 
 
+@pytest.mark.long
 def test_a_leader_that_was_stopped_wakes_up_and_ends_without_a_write(
     start: Start, stanch_installed: Installed, namespace: str
 ) -> None:

@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from tests.cluster import Kubectl, OwnSandbox
     from tests.proxy import Request
 
+pytestmark = pytest.mark.long
+
 WITHIN = 60.0  # seconds: an operator that lost its lease waits for it
 IN_VAIN = 5  # requests: without etcd they take their time
 FLAGS = {
@@ -189,7 +191,7 @@ def twice(plant: Plant, begin: Callable[[], None], restarts: int) -> None:
 
 @pytest.fixture(
     scope="class",
-    params=[0, pytest.param(1, marks=pytest.mark.long)],
+    params=[0, 1],
     ids=["the operator waits", "the operator ends and begins anew"],
 )
 def restarts(request: pytest.FixtureRequest) -> int:
@@ -307,7 +309,7 @@ class Fire:
             self.other.add(f"{response.status} {said}")
 
 
-@pytest.mark.parametrize("times", [1, pytest.param(4, marks=pytest.mark.long)])
+@pytest.mark.parametrize("times", [1, 4])
 def test_an_api_server_killed_and_restarted_under_fire_lets_no_scale_up_pass(
     plant: Plant, space: Space, times: int
 ) -> None:
@@ -338,7 +340,6 @@ def test_an_api_server_killed_and_restarted_under_fire_lets_no_scale_up_pass(
     contained_and_given_back(space, before)
 
 
-@pytest.mark.long
 def test_without_the_hold_crd_namespaces_that_hold_nothing_work_on_and_the_others_stay_shut(
     plant: Plant, space: Space, free_space: Space
 ) -> None:

@@ -187,6 +187,7 @@ async def test_every_trigger_says_how_it_stands(running: Running) -> None:
     assert running.intake.batches == []
 
 
+@pytest.mark.long
 async def test_prometheus_is_killed_and_comes_back(running: Running, watched: Monitoring) -> None:
     watched.exporter.set("model_drift", 0.7, **LLM)
     watched.exporter.set("toxic_share", 0.9, **LLM)

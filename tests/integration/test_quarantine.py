@@ -261,6 +261,7 @@ def test_a_pod_that_somebody_deletes_all_the_same_is_lost_and_told(workspace: Sp
     workspace.running("StatefulSet", "llm", 2)
 
 
+@pytest.mark.long
 def test_a_namespace_that_is_deleted_takes_what_is_quarantined_with_it(workspace: Space) -> None:
     suspect, _ = serving(workspace)
     contain(workspace, suspect)

@@ -117,6 +117,7 @@ def worked(audited: Sandbox, tmp_path: Path, receiver: Receiver) -> Iterator[Spa
         yield space
 
 
+@pytest.mark.long
 def test_the_operator_uses_all_it_is_granted_and_is_refused_nothing(
     worked: Space, audited: Sandbox, receiver: Receiver
 ) -> None:
@@ -142,6 +143,7 @@ def asked_for(audited: Sandbox) -> tuple[list[Any], set[Right]]:
     return refused, {right(request) for request in requests if "objectRef" in request} - FOR_EVERYBODY
 
 
+@pytest.mark.long
 def test_the_right_to_cluster_wide_policies_is_granted_apart_and_used_whole(
     worked: Space, audited: Sandbox
 ) -> None:

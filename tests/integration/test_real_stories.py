@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["people", "real_operator"]  # fixtures
 
-pytestmark = pytest.mark.timeout(600)  # the first one may build the node's programs
+pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]  # the first one may build the node's programs
 
 TOKENS_REMEMBERED = 10.0  # seconds an API server goes on accepting a token that it has just checked
 BUSY = 10.0  # seconds more, for a machine that has other things to do

@@ -265,6 +265,7 @@ def test_what_turns_bad_in_full_is_contained_again(model: Model) -> None:
     model.recovered(originally)
 
 
+@pytest.mark.long
 def test_with_prometheus_gone_nothing_passes(model: Model) -> None:
     originally = model.serves(metric=GOOD, initialDelay="3s")
     space = model.space
@@ -293,6 +294,7 @@ def test_a_metric_that_nobody_gives_is_inconclusive(model: Model) -> None:
     assert condition(status, "Verified")["reason"] == "Inconclusive"
 
 
+@pytest.mark.long
 def test_a_policy_tries_by_itself_unless_a_person_says_otherwise(model: Model) -> None:
     release = {"mode": "Automatic", "after": "1s"}
     originally = model.serves(metric=GOOD, release=release)
@@ -389,6 +391,7 @@ def names(space: Space, resource: str) -> set[str]:
     return {item["metadata"]["name"] for item in space.get(resource)["items"]}
 
 
+@pytest.mark.long
 def test_one_that_contains_it_on_probation_ends_the_release(model: Model) -> None:
     originally = model.serves(**PATIENT)
     space = model.space

@@ -77,6 +77,7 @@ def test_an_account_is_deleted_held_off_and_given_back_as_it_was(workspace: Spac
     assert authenticated(workspace, again)
 
 
+@pytest.mark.long
 def test_other_workloads_under_the_account_are_named_before_they_lose_it(workspace: Space) -> None:
     workspace.create(account())
     for name in ("llm-chat", "billing"):
@@ -105,6 +106,7 @@ def test_other_workloads_under_the_account_are_named_before_they_lose_it(workspa
 
 
 @pytest.mark.parametrize("kind", ["CronJob", "Job"])
+@pytest.mark.long
 def test_the_account_of_a_job_is_revoked_as_well(workspace: Space, kind: str) -> None:
     workspace.create(account())
     job: Json = {"template": {"spec": job_pod()}}
@@ -169,6 +171,7 @@ def test_a_dry_run_shows_what_would_be_revoked_and_changes_nothing(workspace: Sp
 
 @pytest.mark.parametrize("method", ["DeleteAccount", "DeleteBindings"])
 @pytest.mark.usefixtures("granted")
+@pytest.mark.long
 def test_two_incidents_on_one_account_give_it_back_with_the_last(workspace: Space, method: str) -> None:
     reader = f"reader-{workspace.name}"
     workspace.create(account())
@@ -195,6 +198,7 @@ def test_two_incidents_on_one_account_give_it_back_with_the_last(workspace: Spac
     ] == before
 
 
+@pytest.mark.long
 def test_a_namespace_that_is_deleted_meanwhile_does_not_wait_for_the_account(workspace: Space) -> None:
     """Nothing can be created in it any more: there is nobody left to give the account back to."""
     workspace.create(account())

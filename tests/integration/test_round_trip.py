@@ -285,6 +285,7 @@ def test_what_others_changed_meanwhile_survives_and_is_reported(
 
 @few(2)
 @given(together=SOME_WORKLOADS)
+@pytest.mark.long
 def test_a_workload_of_any_kind_that_was_scaled_to_zero_comes_back_as_it_was(
     stanch_installed: Installed, evidence: Path, together: Sequence[Trip]
 ) -> None:

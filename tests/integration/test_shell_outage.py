@@ -64,6 +64,7 @@ def test_a_short_outage_of_the_api_server_is_survived(sandbox: Sandbox, admin: U
         operator.is_ready_as("leading")
 
 
+@pytest.mark.long
 def test_an_outage_longer_than_the_renew_deadline_ends_the_leader(
     sandbox: Sandbox, admin: User, tmp_path: Path
 ) -> None:

@@ -133,6 +133,7 @@ def in_order(seqs: list[int]) -> bool:
     return firsts == list(range(1, len(firsts) + 1))
 
 
+@pytest.mark.long
 def test_every_transition_arrives_although_the_receiver_hangs_and_the_operator_dies(
     told: Told, space: Space
 ) -> None:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from tests.cluster import OwnSandbox
     from tests.operator_process import Json, Space
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def kept(own_sandbox: OwnSandbox, tmp_path: Path) -> Iterator[tuple[Space, str]]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tests.cluster import Kubectl
     from tests.real_node import RealSpace
 
-pytestmark = pytest.mark.timeout(600)  # the first one builds the node's programs
+pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]  # the first one builds the node's programs
 
 
 def policy(name: str, selected: str, **spec: Any) -> dict[str, Any]:
