@@ -197,7 +197,6 @@ sbom: ## What the image has, as CycloneDX, into dist/stanch.cdx.json: the same l
 
 # Each worker has a control plane of its own. Tests wait more than they work.
 WORKERS ?= 3
-LONG_WORKERS ?= 4
 
 .PHONY: test
 test: lint binaries node signals browser ## Everything but the long tests: lint, unit, integration on a real API server
@@ -205,7 +204,7 @@ test: lint binaries node signals browser ## Everything but the long tests: lint,
 
 .PHONY: test-long
 test-long: binaries node signals clocks engine shells ## The exhaustive tests: whole crash matrices, long property and soak runs
-	@status=0; $(BIN)/python -m pytest -m long -n $(LONG_WORKERS) --dist worksteal $(PYTEST_ARGS) || status=$$?; \
+	@status=0; $(BIN)/python -m pytest -m long -n $(WORKERS) --dist worksteal $(PYTEST_ARGS) || status=$$?; \
 	if [[ $$status == 5 ]]; then echo "no test is marked long"; else exit $$status; fi
 
 .PHONY: compatibility

@@ -19,7 +19,7 @@ import pytest
 from sandbox.api import Api
 from sandbox.pki import KeyPair
 from stanch.api.v1alpha1.hold import ContainmentHoldSpec
-from tests.cases import CASES, SCALE_DEPLOYMENT
+from tests.cases import CASES, SCALE_DEPLOYMENT, SEVERAL
 from tests.cluster import kubectl_of
 from tests.operator_process import (
     Json,
@@ -275,10 +275,15 @@ def test_killed_after_every_third_write_the_next_operator_goes_on_from_there(ben
     assert kills >= 2 * (FEWEST // 3)
 
 
+KILLED = [(case, When.AFTER) for case in CASES] + [
+    (case, When.BEFORE) for case in (SCALE_DEPLOYMENT, SEVERAL)
+]
+"""Before a write the cluster is as it was after the one before: shown of one action, and of five steps."""
+
+
 @pytest.mark.long
 @pytest.mark.timeout(2400)
-@pytest.mark.parametrize("when", When)
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
+@pytest.mark.parametrize(("case", "when"), KILLED, ids=[f"{case.id}-{when}" for case, when in KILLED])
 def test_killed_before_or_after_any_write_whatever_is_contained(bench: Bench, case: Case, when: When) -> None:
     assert matrix(bench, case, when) >= 2 * FEWEST
 
@@ -312,8 +317,9 @@ ENDINGS = {"Recovered": staged(HEALTHY), "Contained": staged(HEALTHY, UNANSWERED
 
 @pytest.mark.long
 @pytest.mark.timeout(2400)
-@pytest.mark.parametrize("when", When)
-@pytest.mark.parametrize("ends", ENDINGS)
+@pytest.mark.parametrize(
+    ("ends", "when"), [("Recovered", When.BEFORE), ("Recovered", When.AFTER), ("Contained", When.AFTER)]
+)
 def test_killed_in_a_release_by_stages_it_ends_as_it_would_have(bench: Bench, ends: str, when: When) -> None:
     kills = 0
     expected: Json | None = None
