@@ -89,7 +89,7 @@ class Packages:
 
 
 def _sources() -> list[str]:
-    """Where this machine has its Debian from, for the bases' release; else where everybody has."""
+    """Where this machine has its Debian from, for the bases' release."""
     own = re.search(r"^VERSION_CODENAME=(\w+)$", Path("/etc/os-release").read_text(), re.MULTILINE)
     targets = ["Created-By: Packages", "Origin: Debian", "Component: main"]
     listed = _run("apt-get", "indextargets", "--format", "$(REPO_URI) $(CODENAME)", *targets).split("\n")
@@ -98,8 +98,8 @@ def _sources() -> list[str]:
         for line in sorted({*listed} - {""})
         if own and own[1] in line
     ]
-    places = found or [f"http://deb.debian.org/debian {DEBIAN}"]
-    return [f"deb [signed-by={_KEYS}] {place} main" for place in places]
+    assert found, "no source of Debian's packages is known here: apt-get update, and try again"
+    return [f"deb [signed-by={_KEYS}] {place} main" for place in found]
 
 
 def _run(*command: str, there: Path | None = None) -> str:
