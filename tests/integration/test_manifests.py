@@ -27,6 +27,7 @@ def fresh(own_sandbox: OwnSandbox, tmp_path_factory: pytest.TempPathFactory) -> 
     return kubectl_of(own_sandbox(), tmp_path_factory.mktemp("kubectl"))
 
 
+@pytest.mark.long
 def test_install_once_again_and_remove(fresh: Kubectl) -> None:
     first = fresh("apply", "-k", str(MANIFESTS / "default"), check=True)
     assert first.stderr == ""

@@ -224,6 +224,7 @@ def test_on_probation_nobody_makes_it_more_than_it_may_be(model: Model) -> None:
     model.recovered(originally)
 
 
+@pytest.mark.long
 def test_still_bad_it_is_contained_again_and_may_be_asked_for_anew(model: Model) -> None:
     originally = model.serves()
     space = model.space

@@ -277,6 +277,7 @@ def test_whatever_is_contained_comes_back_as_it_was(
 
 @few(1)
 @given(together=DISTURBED)
+@pytest.mark.long
 def test_what_others_changed_meanwhile_survives_and_is_reported(
     stanch_installed: Installed, evidence: Path, together: Sequence[Trip]
 ) -> None:
