@@ -40,9 +40,8 @@ Fence = Callable[[], float]
 RELOAD_SECONDS = 600.0  # exec plugins and rotated files are read again at least so often
 RELOAD_PAUSE_SECONDS = 1.0  # many refused requests at once cause one reload
 NETWORK_RETRY_SECONDS = 1.0
-LONGEST_LINE = (
-    8 << 20
-)  # bytes; etcd takes objects of 1.5 MiB, and an event of a watch is one of them in a line
+LONGEST_LINE = 8 << 20
+"""Bytes. etcd takes objects of 1.5 MiB, and an event of a watch is one of them in a line."""
 
 
 @dataclass(frozen=True, slots=True)
