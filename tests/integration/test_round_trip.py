@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from stanch.errors import Conflict
 from stanch.holds.canary import HoldProof, Proof
-from stanch.incidents.assembly import build
+from stanch.incidents.assembly import prepared
 from stanch.kube.client import Kube
 from stanch.kube.resources import CHANGEABLE, ObjectRef
 from stanch.main import Services
@@ -227,7 +227,7 @@ async def crew(installed: Installed, evidence: Path) -> AsyncIterator[Crew]:
     settings = Settings(kubeconfig=account, evidence_url=evidence.as_uri(), rejudge_seconds=1)
     operator = await Kube.connect(settings)
     person = await Kube.connect(Settings(kubeconfig=installed.cluster.admin_kubeconfig))
-    engine = build(Services(settings, operator, Metrics(), lambda _: None, lambda _: None))
+    engine = prepared(settings)(Services(settings, operator, Metrics(), lambda _: None, lambda _: None))
     engine.canary.proof = HoldProof(Proof.PROVEN, "by test_admission_hold")
     try:
         yield Crew(engine, person, installed)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from stanch.errors import Retry
-from stanch.incidents.assembly import build
+from stanch.incidents.assembly import prepared
 from stanch.kube.client import Kube
 from stanch.main import Services
 from stanch.observability.metrics import Metrics
@@ -117,7 +117,7 @@ async def at_work(installed: Installed, space: str) -> AsyncIterator[Desk]:
         return await engine.reconcile(key) if key.namespace == space else None
 
     queue: WorkQueue[Key] = WorkQueue(work)
-    engine: Reconciler = build(Services(settings, kube, Metrics(), queue.add, lambda _: None))
+    engine: Reconciler = prepared(settings)(Services(settings, kube, Metrics(), queue.add, lambda _: None))
     board = Board(lambda _: None)
     working = asyncio.create_task(queue.run())
     try:

@@ -50,11 +50,6 @@ def _store(settings: Settings) -> Store | None:
     return open_store(settings.evidence_url, StoreOptions.of(settings)) if settings.evidence_url else None
 
 
-def build(services: Services) -> Reconciler:
-    """Raises Rejected or ValueError when a setting leads nowhere."""
-    return prepared(services.settings)(services)
-
-
 def _build(services: Services, clocks: Clocks) -> Reconciler:
     settings = services.settings
     keeper = HoldKeeper(services.kube)
