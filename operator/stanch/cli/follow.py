@@ -10,14 +10,13 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Protocol
 
 import typer
-from rich.console import Group
-from rich.live import Live
 
 from stanch.api.v1alpha1.incident import AIIncident
-from stanch.cli.screen import Tail, can_be_drawn_on, cell, console, lines
+from stanch.cli.drawn import Drawn, looking_again
+from stanch.cli.screen import Part, can_be_drawn_on, lines
 from stanch.cli.session import incident_ref
 from stanch.cli.standing import at_rest
-from stanch.cli.story import BAD, news, story
+from stanch.cli.story import news, story
 from stanch.errors import Unavailable
 from stanch.kube.watch import watch
 
@@ -28,9 +27,6 @@ if TYPE_CHECKING:
 
     from stanch.errors import Retry
     from stanch.kube.client import Kube
-
-_PER_SECOND = 2
-"""How often the screen is drawn anew while nothing happens: ages go on, a window may have another size."""
 
 Timeout = Annotated[
     float, typer.Option(help="Seconds until waiting is given up, which ends with 3; what was asked goes on.")
@@ -93,12 +89,9 @@ class _View(Protocol):
 @contextmanager
 def _shown(told: Told) -> Iterator[_View]:
     if told is Told.SCREEN and can_be_drawn_on():
-        drawn = _Drawn()
-        try:
-            with drawn.live:
-                yield drawn
-        finally:
-            drawn.leave()
+        view = _Screen()
+        with view.drawn.on_screen():
+            yield view
     else:
         yield _Lines(told)
 
@@ -119,42 +112,25 @@ class _Lines:
 
     def trouble(self, error: Retry) -> None:
         if error.message != self._trouble:
-            typer.echo(lines(_looking_again(error)), err=True)
+            typer.echo(lines(looking_again(error)), err=True)
         self._trouble = error.message
 
 
-class _Drawn:
+class _Screen:
     """The end of the story, drawn in place as it goes on; when that is over all of it, once."""
 
     def __init__(self) -> None:
         self._seen: AIIncident | None = None
-        self._trouble = ""
-        self._screen = console()
-        self.live = Live(
-            console=self._screen,
-            transient=True,
-            refresh_per_second=_PER_SECOND,
-            get_renderable=lambda: Tail(Group(*self._now())),
-        )
+        self.drawn = Drawn(self._now, Part.END)
 
     def show(self, incident: AIIncident) -> None:
-        self._seen, self._trouble = incident, ""
-        self.live.refresh()
+        self._seen = incident
+        self.drawn.anew()
 
     def trouble(self, error: Retry) -> None:
-        self._trouble = _looking_again(error)
-        self.live.refresh()
+        self.drawn.trouble(error)
 
-    def leave(self) -> None:
-        self._screen.print(Group(*self._now()))
-
-    def _now(self) -> Iterator[RenderableType]:
-        seen, trouble = self._seen, self._trouble  # the thread that draws reads them, too
+    def _now(self, _height: int | None) -> Iterator[RenderableType]:
+        seen = self._seen  # the thread that draws reads it, too
         if seen is not None:
             yield story(seen, datetime.now(UTC))
-        if trouble:
-            yield cell(trouble, BAD)
-
-
-def _looking_again(error: Retry) -> str:
-    return f"{error}; looking again"

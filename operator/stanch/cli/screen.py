@@ -92,22 +92,43 @@ def show(what: RenderableType) -> None:
     typer.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))
 
 
+class Part(StrEnum):
+    """Which part is seen of what does not fit."""
+
+    BEGIN = "below"
+    END = "above"
+
+
 @dataclass(frozen=True, slots=True)
-class Tail:
-    """The end of what does not fit a terminal: a screen that is drawn anew in place cannot be taller."""
+class Fitting:
+    """As much as fits a terminal, and `foot`: a screen that is drawn anew in place cannot be taller."""
 
     whole: RenderableType
+    part: Part
+    foot: tuple[RenderableType, ...] = ()
 
     def __rich_console__(self, seen: Console, options: ConsoleOptions) -> RenderResult:
-        found = seen.render_lines(self.whole, options.update(height=None), pad=False)
-        room = max(options.size.height - 1, 1)  # the cursor rests on a line of its own
-        if len(found) > room:
-            left_out = len(found) - room + 1
-            yield cell(f"… {left_out} lines above; all of it is printed when this ends", "dim")
-            found = found[left_out:]
-        for line in found:
-            yield from line
-            yield Segment.line()
+        rendered = options.update(height=None)
+        found = seen.render_lines(self.whole, rendered, pad=False)
+        foot = [line for each in self.foot for line in seen.render_lines(each, rendered, pad=False)]
+        room = max(options.size.height - 1 - len(foot), 2)  # the cursor rests on a line of its own
+        over = len(found) - room + 1 if len(found) > room else 0
+        told = cell(f"… more {self.part}; all of it is printed when this ends", "dim")
+        if self.part is Part.END:
+            if over:
+                yield told
+            yield from _printed(found[over:])
+        else:
+            yield from _printed(found[: len(found) - over])
+            if over:
+                yield told
+        yield from _printed(foot)
+
+
+def _printed(found: Iterable[Iterable[Segment]]) -> RenderResult:
+    for line in found:
+        yield from line
+        yield Segment.line()
 
 
 def progress(what: str) -> Status:

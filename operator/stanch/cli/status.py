@@ -25,7 +25,12 @@ def status(  # noqa: PLR0913 - one parameter a flag
         bool, typer.Option("--all-namespaces", "-A", help="List those of every namespace.")
     ] = False,
     watch: Annotated[
-        bool, typer.Option("--watch", "-w", help="Follow NAME until nothing happens any more, or Ctrl-C.")
+        bool,
+        typer.Option(
+            "--watch",
+            "-w",
+            help="Follow NAME until nothing happens any more; without NAME all of them, until Ctrl-C.",
+        ),
     ] = False,
     output: Annotated[Form, typer.Option("--output", "-o", help="How it is printed.")] = Form.TABLE,
     kubeconfig: Kubeconfig = None,
@@ -35,8 +40,8 @@ def status(  # noqa: PLR0913 - one parameter a flag
 
     Ends with 0 if they are shown and with 2 if they could not be read.
     """
-    if watch and (name is None or output.is_data):
-        COMMAND.fail("--watch follows one incident: give its name, and no -o json or yaml")
+    if watch and output.is_data:
+        COMMAND.fail("--watch is for people: leave -o out, or use kubectl get aii --watch -o json")
     if name is not None and all_namespaces:
         COMMAND.fail(
             "-A lists the incidents of every namespace: leave NAME out, or give its namespace with -n"
@@ -44,7 +49,7 @@ def status(  # noqa: PLR0913 - one parameter a flag
 
     async def work(kube: Kube, space: str) -> Exit:
         if name is None:
-            return await _list(kube, None if all_namespaces else space, output)
+            return await (_watch_all if watch else _list)(kube, None if all_namespaces else space, output)
         return await (_watch if watch else _one)(kube, space, name, output)
 
     COMMAND.run(Where(namespace, kubeconfig, context), work)
@@ -53,23 +58,25 @@ def status(  # noqa: PLR0913 - one parameter a flag
 async def _list(kube: Kube, namespace: str | None, form: Form) -> Exit:
     # Imported late, here and below: `stanch --help` needs none of it.
     from stanch.api.v1alpha1.incident import AIIncident  # noqa: PLC0415
-    from stanch.cli.story import incidents_table  # noqa: PLC0415
+    from stanch.cli.board import Listing  # noqa: PLC0415
     from stanch.kube.resources import AIINCIDENTS  # noqa: PLC0415
 
     bodies = await kube.list(AIINCIDENTS, namespace)
+    listing = Listing(namespace, form is Form.WIDE)
     if form.is_data:
         emit(listed(bodies), form)
     elif bodies:
-        shown = incidents_table(
-            [AIIncident.parse(body) for body in bodies],
-            datetime.now(UTC),
-            all_namespaces=namespace is None,
-            wide=form is Form.WIDE,
-        )
-        show(shown)
+        incidents = [AIIncident.parse(body) for body in bodies]
+        show(listing.table({(each.metadata.namespace, each.metadata.name): each for each in incidents}))
     else:
-        where = f"in namespace {namespace}; -A looks in all of them" if namespace else "in any namespace"
-        typer.echo(f"no incident {where}", err=True)
+        typer.echo(listing.nobody, err=True)
+    return Exit.YES
+
+
+async def _watch_all(kube: Kube, namespace: str | None, form: Form) -> Exit:
+    from stanch.cli.board import Listing, follow_all  # noqa: PLC0415
+
+    await follow_all(kube, Listing(namespace, form is Form.WIDE))
     return Exit.YES
 
 

@@ -55,9 +55,14 @@ _SHOWN = 30
 
 
 def incidents_table(
-    incidents: Iterable[AIIncident], now: datetime, *, all_namespaces: bool, wide: bool
+    incidents: Iterable[AIIncident],
+    now: datetime,
+    *,
+    all_namespaces: bool,
+    wide: bool,
+    most: int | None = None,
 ) -> Table:
-    """What needs somebody first comes first."""
+    """What needs somebody first comes first, `most` of them."""
     heads = ["NAME", "SEVERITY", "TARGET", "PHASE", "HELD", "CONTAINED-IN", "AGE", "NEXT"]
     if all_namespaces:
         heads = ["NAMESPACE", *heads]
@@ -65,7 +70,7 @@ def incidents_table(
         heads += ["CATEGORY", "CONTESTED", "POLICY", "DUE", "SUMMARY"]
     rows = [
         _row(incident, now, all_namespaces=all_namespaces, wide=wide)
-        for incident in sorted(incidents, key=urgency)
+        for incident in sorted(incidents, key=urgency)[:most]
     ]
     return table(heads, rows)
 

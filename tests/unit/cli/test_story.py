@@ -172,8 +172,8 @@ def test_objects_are_printed_as_they_are_but_for_their_managed_fields(tmp_path: 
     ("arguments", "told"),
     [
         (("nobody", "-n", "chat"), "AIIncident chat/nobody does not exist; see kubectl get aii -A"),
-        (("-w",), "--watch follows one incident"),
-        (("toxic-output", "-w", "-o", "json"), "--watch follows one incident"),
+        (("-w", "-o", "yaml"), "--watch is for people"),
+        (("toxic-output", "-w", "-o", "json"), "--watch is for people"),
         (("toxic-output", "-A"), "leave NAME out"),
         (("--kubeconfig", "/nowhere"), "does not exist; give --kubeconfig"),
     ],

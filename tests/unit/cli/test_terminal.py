@@ -86,7 +86,7 @@ def test_a_story_longer_than_the_terminal_shows_its_end_and_is_left_there_whole_
             shown = numbers(seen.screen)
             assert shown == list(range(count - len(shown) + 1, count + 1))
             assert len(shown) < 12
-        assert "lines above; all of it is printed when this ends" in seen.screen.seen
+        assert "more above; all of it is printed when this ends" in seen.screen.seen
         assert "thing 1." not in seen.screen.all
         server.away = True
         server.cut()
@@ -97,7 +97,7 @@ def test_a_story_longer_than_the_terminal_shows_its_end_and_is_left_there_whole_
         seen.ends_with(0)
     assert numbers(seen.screen) == list(range(1, 27))
     assert seen.screen.all.count("Critical OutputPolicyViolation") == 1
-    assert "lines above" not in seen.screen.all
+    assert "more above" not in seen.screen.all
 
 
 def test_ctrl_c_leaves_the_whole_story_and_ends_with_130(tmp_path: Path) -> None:
@@ -130,3 +130,61 @@ def test_a_watch_goes_on_after_it_was_cut_off_and_after_what_was_too_old(tmp_pat
     ]
     assert server.asked.count("list") == 2
     assert server.asked.count("get") == 1
+
+
+# All of them, as they change
+
+
+def of(name: str, phase: str | None = "Contained", **more: Any) -> Json:
+    return raw(phase, metadata={"name": name}, conditions=[HELD], **more)
+
+
+def rows(screen: Screen) -> list[str]:
+    """`crowd-03 Contained`, as far as they are seen."""
+    return [" ".join(line.split()[::3][:2]) for line in screen.seen.splitlines() if line.startswith("crowd-")]
+
+
+def test_the_table_of_all_goes_on_as_they_do_and_shows_first_what_needs_somebody(tmp_path: Path) -> None:
+    crowd = [of(f"crowd-{number:02}") for number in range(30)]
+    with (
+        incident_server(crowd, tmp_path) as server,
+        status(server.kubeconfig, "--watch", height=10) as seen,
+    ):
+        seen.until(shows("more below; all of it is printed when this ends"))
+        assert rows(seen.screen) == [f"crowd-{number:02} Contained" for number in range(7)]
+        server.put(of("crowd-29", "ContainmentFailed"))
+        seen.until(lambda screen: rows(screen)[:2] == ["crowd-29 ContainmentFailed", "crowd-00 Contained"])
+        server.remove("crowd-00")
+        seen.until(lambda screen: rows(screen)[1:2] == ["crowd-01 Contained"])
+        server.away = True
+        server.cut()
+        seen.until(shows("not now; looking again"))
+        server.away = False
+        seen.until(lambda screen: "looking again" not in screen.all)
+        seen.interrupt()
+        seen.ends_with(130)
+    assert seen.screen.all.count("crowd-") == 29
+    assert "more below" not in seen.screen.all
+
+
+def test_where_no_screen_can_be_drawn_the_table_comes_once_and_then_a_line_for_each_thing(
+    tmp_path: Path,
+) -> None:
+    with (
+        incident_server([], tmp_path) as server,
+        status(server.kubeconfig, "--watch", environment={"TERM": "dumb"}) as seen,
+    ):
+        seen.until(shows("no incident in namespace chat"))
+        server.put(told(1))
+        seen.until(shows("thing 1."))
+        server.put(told(2))
+        seen.until(shows("thing 2."))
+        server.remove("toxic-output")
+        seen.until(shows("is gone"))
+        seen.interrupt()
+        seen.ends_with(130)
+    assert [line.strip() for line in seen.screen.all.splitlines() if "toxic" in line] == [
+        "chat/toxic-output  03:01:00 UTC  Noted  thing 1.",
+        "chat/toxic-output  03:02:00 UTC  Noted  thing 2.",
+        "chat/toxic-output is gone",
+    ]

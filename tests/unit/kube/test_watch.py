@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from stanch.errors import Forbidden, Retry, StanchError
 from stanch.kube import watch as watching
 from stanch.kube.resources import AIINCIDENTS, ObjectRef
-from stanch.kube.watch import watch
+from stanch.kube.watch import watch, watch_all
 from tests.unit.kube.fake_api_server import FakeApiServer, client_of, fake_api_server
 
 if TYPE_CHECKING:
@@ -139,6 +139,41 @@ async def test_what_is_deleted_is_none_and_what_was_never_there_is_none(server: 
         assert await phases(states, 3) == [None, "Detected", None]
 
 
+@pytest.mark.parametrize("namespace", ["chat", None])
+async def test_all_are_seen_together_and_what_has_not_changed_is_the_same(
+    server: FakeApiServer, namespace: str | None
+) -> None:
+    def named(name: str, version: str) -> Json:
+        return {"metadata": {"namespace": "chat", "name": name, "resourceVersion": version}}
+
+    troubles: list[Retry] = []
+    lists(server, "9", named("a", "3"), named("b", "4"))
+    tells(
+        server,
+        {"type": "MODIFIED", "object": named("b", "10")},
+        {"type": "BOOKMARK", "object": {"metadata": {"resourceVersion": "11"}}},
+        {"type": "DELETED", "object": named("a", "12")},
+    )
+    tells(server, {"type": "ADDED", "object": named("c", "13")})
+    async with (
+        client_of(server) as kube,
+        aclosing(watch_all(kube, AIINCIDENTS, namespace, troubles.append)) as states,
+        asyncio.timeout(10),
+    ):
+        seen = [await anext(states) for _ in range(4)]
+    assert [[name for _, name in each] for each in seen] == [["a", "b"], ["a", "b"], ["b"], ["b", "c"]]
+    assert troubles == []
+    a, b, c = ("chat", "a"), ("chat", "b"), ("chat", "c")
+    assert seen[0][a] is seen[1][a]
+    assert seen[0][b] is not seen[1][b]
+    assert seen[1][b] is seen[3][b]
+    assert seen[3][c]["metadata"]["resourceVersion"] == "13"
+    where = "/namespaces/chat" if namespace else ""
+    assert {each.path for each in server.asked} == {f"/apis/stanch.dev/v1alpha1{where}/aiincidents"}
+    assert [each.query.get("resourceVersion") for each in server.asked] == [None, "9", "12"]
+    assert all("fieldSelector" not in each.query for each in server.asked)
+
+
 async def test_who_may_not_is_told_so(server: FakeApiServer) -> None:
     server.will_answer(403, {"message": "cannot list", "reason": "Forbidden"})
     async with watched(server) as (states, _):
@@ -197,4 +232,4 @@ def test_whatever_a_watch_says_is_an_object_or_a_documented_error(line: bytes) -
     except StanchError as error:
         assert error.message.startswith("watch: ")  # noqa: PT017 - either is well
         return
-    assert isinstance(watching._version(event.object), str)
+    assert isinstance(watching._meta(event.object).resource_version, str)
