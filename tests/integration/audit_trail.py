@@ -6,6 +6,7 @@ import json
 import re
 from dataclasses import dataclass, field
 from datetime import datetime
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -76,6 +77,11 @@ class Write(BaseModel):
     @property
     def accepted(self) -> bool:
         return self.stores and self.status.code < 300
+
+    @property
+    def unknown(self) -> bool:
+        """Whoever sent it was gone before the answer: the store may have it, or not."""
+        return self.stores and self.status.code == HTTPStatus.GATEWAY_TIMEOUT
 
     @property
     def of_the_lease(self) -> bool:
