@@ -195,20 +195,25 @@ sbom: ## What the image has, as CycloneDX, into dist/stanch.cdx.json: the same l
 	@$(TOOLS)/bin/cyclonedx-py requirements --output-reproducible --pyproject pyproject.toml --output-file dist/stanch.cdx.json \
 	  requirements-runtime.lock
 
+# Tests start the operator hundreds of times, and write no bytecode themselves.
+.PHONY: bytecode
+bytecode: $(STAMP)
+	@$(BIN)/python -m compileall -q operator
+
 # Each worker has a control plane of its own. Tests wait more than they work.
 WORKERS ?= 3
 
 .PHONY: test
-test: lint binaries node signals browser ## Everything but the long tests: lint, unit, integration on a real API server
+test: lint bytecode binaries node signals browser ## Everything but the long tests: lint, unit, integration on a real API server
 	@$(BIN)/python -m pytest -m 'not long' -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
 
 .PHONY: test-long
-test-long: binaries node signals clocks engine shells ## The exhaustive tests: whole crash matrices, long property and soak runs
+test-long: bytecode binaries node signals clocks engine shells ## The exhaustive tests: whole crash matrices, long property and soak runs
 	@status=0; $(BIN)/python -m pytest -m long -n $(WORKERS) --dist worksteal $(PYTEST_ARGS) || status=$$?; \
 	if [[ $$status == 5 ]]; then echo "no test is marked long"; else exit $$status; fi
 
 .PHONY: compatibility
-compatibility: binaries signals ## Stories on every Kubernetes that is pinned, into docs/reference/compatibility.md
+compatibility: bytecode binaries signals ## Stories on every Kubernetes that is pinned, into docs/reference/compatibility.md
 	@$(BIN)/python -m compatibility $(MINORS)
 
 .PHONY: docs

@@ -49,6 +49,12 @@ def test_install_once_again_and_remove(fresh: Kubectl) -> None:
     ready = ("rollout", "status", "deployment/stanch", "-n", "stanch-system", "--timeout=110s")
     fresh(*ready, check=True)
 
+    self_signed = fresh("apply", "-k", str(MANIFESTS / "receiver-self-signed"), check=True)
+    made = [line.split()[0] for line in self_signed.stdout.splitlines() if line.endswith(" created")]
+    tls = ("role.rbac.authorization.k8s.io", "rolebinding.rbac.authorization.k8s.io", "secret")
+    assert made == [f"{kind}/stanch-receiver-tls" for kind in tls]
+    fresh(*ready, check=True)
+
     samples = "apply", "-f", str(MANIFESTS / "samples" / "llm-chat.yaml")
     fresh(*samples, check=True)
     fresh("apply", "-f", str(MANIFESTS / "samples" / "toxic-output.yaml"), check=True)

@@ -100,7 +100,10 @@ class Ground:
 
 @pytest.fixture(scope="module")
 def ground(stanch_installed: Installed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
-    """Two replicas, with the rights that are shipped, and a Secret that is empty when they start."""
+    """Two replicas, with the rights that are shipped, and a Secret that is empty when they start.
+
+    One acts in the whole cluster, the other in one namespace, and that is not the Secret's.
+    """
     admin, directory = stanch_installed.admin, tmp_path_factory.mktemp("receiver")
     files = [f"--filename={FOLDER / name}" for name in ("rights.yaml", "secret.yaml")]
     admin("apply", *files)
@@ -108,7 +111,7 @@ def ground(stanch_installed: Installed, tmp_path_factory: pytest.TempPathFactory
     kubeconfig = stanch_installed.cluster.kubeconfig_for_service_account(NAMESPACE, "stanch")
     replicas = []
     with ExitStack() as running:
-        for identity in ("one", "two"):
+        for identity, scope in (("one", {}), ("two", {"namespaces": "chat"})):
             reserved = Receiver.reserve(directory / identity)
             process = OperatorProcess(
                 kubeconfig,
@@ -120,6 +123,7 @@ def ground(stanch_installed: Installed, tmp_path_factory: pytest.TempPathFactory
                     "receiver_tls_secret": SECRET,
                     "receiver_tls_seconds": "0.3",
                     "signal_credentials_file": str(reserved.credentials),
+                    **scope,
                 },
             )
             replicas.append(Replica(reserved.endpoint.port, running.enter_context(process)))
