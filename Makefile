@@ -132,7 +132,7 @@ generate: $(STAMP) ## Write crds/, manifests/rbac/ and docs/reference/ from the 
 	@$(BIN)/python -m stanch.cli.generate
 	@$(BIN)/python -m stanch.granted.generate
 	@$(BIN)/python -m charts.generate
-	@$(BIN)/python -m compatibility.generate
+	@$(BIN)/python -m tests.compatibility.generate
 
 .PHONY: golden
 golden: generate ## Renew tests/charts/golden: what the chart renders for some sets of values. Builds helm once
@@ -148,7 +148,7 @@ lint: $(STAMP) ## ruff, mypy --strict, import-linter, and nothing generated is o
 	@$(BIN)/python -m stanch.cli.generate --check
 	@$(BIN)/python -m stanch.granted.generate --check
 	@$(BIN)/python -m charts.generate --check
-	@$(BIN)/python -m compatibility.generate --check
+	@$(BIN)/python -m tests.compatibility.generate --check
 
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 HERE = linux/$(patsubst x86_64,amd64,$(patsubst aarch64,arm64,$(shell uname -m)))
@@ -209,12 +209,12 @@ test: lint bytecode binaries node signals browser ## Everything but the long tes
 
 .PHONY: test-long
 test-long: bytecode binaries node signals clocks engine shells ## The exhaustive tests: whole crash matrices, long property and soak runs
-	@status=0; $(BIN)/python -m pytest -m long -n $(WORKERS) --dist worksteal $(PYTEST_ARGS) || status=$$?; \
+	@status=0; $(BIN)/python -m pytest -m long -n $(WORKERS) --dist worksteal --durations=20 $(PYTEST_ARGS) || status=$$?; \
 	if [[ $$status == 5 ]]; then echo "no test is marked long"; else exit $$status; fi
 
 .PHONY: compatibility
 compatibility: bytecode binaries signals ## Stories on every Kubernetes that is pinned, into docs/reference/compatibility.md
-	@$(BIN)/python -m compatibility $(MINORS)
+	@$(BIN)/python -m tests.compatibility $(MINORS)
 
 .PHONY: docs
 docs: $(STAMP) ## The documentation as a site, in dist/site

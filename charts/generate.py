@@ -1,5 +1,5 @@
 """`python -m charts.generate [--check]`: what has no values in the chart, from crds/ and manifests/; and
-docs/reference/values.md, from those that it has.
+docs/reference/values.md and its README, from those that it has.
 
 The chart reads it with `.Files.Get`: no brace is taken for a template, and only the namespace is replaced.
 """
@@ -62,7 +62,7 @@ def generated(root: Path = ROOT) -> dict[str, str]:
         source = root / "manifests" / "observability" / name
         if source.exists():
             files[str(FILES / "observability" / name)] = source.read_text(encoding="utf-8")
-    return files | {values.PAGE: values.page(root)}
+    return files | {values.PAGE: values.page(root), values.README: values.readme(root)}
 
 
 def _document(sources: Sequence[Path], root: Path) -> str:

@@ -14,7 +14,7 @@ pytest_plugins = [
     "tests.cluster",
     "tests.installation",
     "tests.real_node",
-    "tests.compatibility",
+    "tests.compatibility.plugin",
 ]  # in the order of their imports
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from charts.values import SCHEMA, VALUES, Unknown, lacking, page, values
-from tests.charts.chart import ROOT
+from tests.charts.chart import CHART, ROOT, run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,3 +47,9 @@ def test_the_reference_tells_type_default_and_meaning() -> None:
     assert row in told
     assert "| `image.pullSecrets` | list of strings | `[]` |" in told
     assert "one of `Always`, `IfNotPresent`, `Never`" in told
+
+
+def test_helm_shows_all_of_them() -> None:
+    code, told = run("show", "readme", str(CHART))
+    assert code == 0, told
+    assert [value.at for value in values(ROOT) if value.leaf and f"| `{value.at}` |" not in told] == []

@@ -35,26 +35,20 @@ def _label(text: str) -> tuple[str, str]:
 def prepared(settings: Settings) -> Callable[[Services], Reconciler]:
     """What builds the engine once this process leads.
 
-    The clocks are read now, and the store is opened once: a standby is ready, and whoever could not lead with
-    these must not be, or an upgrade would go on until nobody leads.
+    The clocks are read and the store is opened now: a standby is ready, and whoever could not lead with these
+    must not be, or an upgrade would go on until nobody leads.
 
     Raises:
         Rejected: they are not understood, or the settings name one that there is not.
     """
     clocks = Clocks.of(load(settings.clocks_file), settings.clocks)
-    _store(settings)
-    return lambda services: _build(services, clocks)
+    store = open_store(settings.evidence_url, StoreOptions.of(settings)) if settings.evidence_url else None
+    return lambda services: _build(services, clocks, store)
 
 
-def _store(settings: Settings) -> Store | None:
-    return open_store(settings.evidence_url, StoreOptions.of(settings)) if settings.evidence_url else None
-
-
-def _build(services: Services, clocks: Clocks) -> Reconciler:
+def _build(services: Services, clocks: Clocks, store: Store | None) -> Reconciler:
     settings = services.settings
     keeper = HoldKeeper(services.kube)
-    options = StoreOptions.of(settings)
-    store = _store(settings)
     collector = Collector(services.kube, store, EvidenceLimits.of(settings), settings.identity, utc_now)
     return Reconciler(
         kube=services.kube,
@@ -84,7 +78,7 @@ def _build(services: Services, clocks: Clocks) -> Reconciler:
         enqueue=services.enqueue,
         tell_policy=services.enqueue_policy,
         outbox=Worker(ConfiguredReceivers.from_settings(settings, services.kube, store), services.enqueue),
-        archive=Archive(store, options, utc_now),
+        archive=Archive(store, StoreOptions.of(settings), utc_now),
         clocks=clocks,
         tools=Tools(
             collector,

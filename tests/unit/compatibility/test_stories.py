@@ -7,8 +7,8 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from compatibility.areas import Area
-from compatibility.results import ROOT, Outcome, Told
+from tests.compatibility.areas import Area
+from tests.compatibility.results import ROOT, Outcome, Told
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,7 +32,7 @@ def test_of_another_area(): pass
 """
 
 
-_PYTEST = (sys.executable, "-m", "pytest", "-p", "tests.compatibility", "-p", "no:cacheprovider")
+_PYTEST = (sys.executable, "-m", "pytest", "-p", "tests.compatibility.plugin", "-p", "no:cacheprovider")
 
 
 def told(directory: Path, text: str) -> tuple[subprocess.CompletedProcess[str], Path]:

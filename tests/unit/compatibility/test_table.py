@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
-from compatibility.areas import Area
-from compatibility.page import page
-from compatibility.results import ROOT, Outcome, Results, Run, Story, read, went
 from sandbox import versions
 from stanch.cli.doctor.installed import HOLDS, NEWEST, OLDEST
+from tests.compatibility.areas import Area
+from tests.compatibility.page import page
+from tests.compatibility.results import ROOT, Outcome, Results, Run, Story, read, went
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,6 +54,8 @@ def test_the_chart_refuses_what_cannot_hold_and_what_a_story_failed_on_and_docs_
     for document in ("README.md", "docs/how-to/install.md", "docs/tutorial.md"):
         said = re.findall(r"Kubernetes (1\.\d+) or newer", (ROOT / document).read_text())
         assert said == [named(oldest)], document
+    readme = (ROOT / "charts" / "stanch" / "README.md").read_text()
+    assert f"Needs Kubernetes {named(oldest)} or newer" in readme
 
 
 def test_stamps_are_refused_by_the_chart_where_they_did_not_pass() -> None:
@@ -79,7 +81,7 @@ def test_a_story_that_did_not_pass_is_told_and_ends_the_support(outcome: Outcome
     assert not run.supported
     text = page(Results(runs=(run,)))
     assert "| **1/2** |" in text
-    assert f"a story, {outcome}: `no matches for kind`" in text
+    assert f"a story ({outcome}): `no matches for kind`" in text
     assert "**no**" in text
 
 

@@ -8,8 +8,8 @@ import shutil
 import subprocess
 from typing import TYPE_CHECKING
 
-from compatibility.results import Programs
 from sandbox import binaries, helm, versions
+from tests.compatibility.results import Programs
 
 if TYPE_CHECKING:
     from pathlib import Path

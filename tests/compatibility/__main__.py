@@ -1,4 +1,4 @@
-"""`python -m compatibility [minor …]`: the stories on each Kubernetes that is pinned, and how they went."""
+"""`python -m tests.compatibility [minor …]`: the stories on each Kubernetes that is pinned, as they went."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
-from compatibility import results
-from compatibility.generate import run as generate
-from compatibility.programs import versions_here
-from compatibility.results import ROOT, Run, Told, went
 from sandbox import versions
 from sandbox.errors import SandboxError
+from tests.compatibility import results
+from tests.compatibility.generate import run as generate
+from tests.compatibility.programs import versions_here
+from tests.compatibility.results import ROOT, Run, Told, went
 
 _TESTS_FAILED = 1  # pytest's exit code: there are results all the same
 _USUAL_WORKERS = "3"
@@ -50,7 +50,7 @@ def tell(minor: str) -> Run:
 def main(arguments: list[str] | None = None) -> int:
     """Exit code 0 when the newest was told and all that is not optional passed on it."""
     pinned = versions.modules()
-    parser = argparse.ArgumentParser(prog="python -m compatibility", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.compatibility", description=__doc__)
     parser.add_argument("minors", nargs="*", metavar="minor", help=f"of {', '.join(pinned)}; all by default")
     wanted = parser.parse_args(arguments).minors or list(pinned)
     if unknown := set(wanted) - set(pinned):

@@ -1,4 +1,4 @@
-"""`python -m compatibility.generate [--check]`: the page, from the results that are kept."""
+"""`python -m tests.compatibility.generate [--check]`: the page, from the results that are kept."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import sys
 from functools import partial
 from typing import TYPE_CHECKING
 
-from compatibility.page import page
-from compatibility.results import read
 from stanch.api.generate import main, stale
+from tests.compatibility.page import page
+from tests.compatibility.results import read
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,7 +25,7 @@ def drifted(root: Path) -> list[str]:
     return stale(_files(), root)
 
 
-run = partial(main, program="compatibility.generate", files=_files, drift=drifted)
+run = partial(main, program="tests.compatibility.generate", files=_files, drift=drifted)
 
 if __name__ == "__main__":
     sys.exit(run())

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import groupby
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
-from compatibility.areas import Area
+from tests.compatibility.areas import Area
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from compatibility.results import Results, Went
+    from tests.compatibility.results import Results, Went
 
 _HEAD = """# Compatibility
 
@@ -74,15 +76,20 @@ def _cell(went: Went) -> str:
 
 
 def _misses(results: Results) -> Iterator[str]:
-    missed = [(run, story) for run in results.runs for area in Area for story in run.of(area).missed]
+    missed = [(run, area) for run in results.runs for area in Area if run.of(area).missed]
     if not missed:
         yield "Nothing."
-    for run, story in missed:
-        said = story.said.replace("`", "'")
-        yield (
-            f"- **{run.programs.kubernetes}, {story.area.heading}**: {story.test.replace('_', ' ')}, "
-            f"{story.outcome}: `{said}`"
-        )
+    for run, area in missed:
+        yield f"- **{run.programs.kubernetes}, {area.heading}**"
+        by_said = attrgetter("said")
+        for said, stories in groupby(sorted(run.of(area).missed, key=by_said), by_said):
+            told = ", ".join(f"{story.test.replace('_', ' ')} ({story.outcome})" for story in stories)
+            yield f"    - {told}: {_code(said)}"
+
+
+def _code(text: str) -> str:
+    plain = text.replace("`", "'")
+    return f"`{plain}`"
 
 
 def _with(results: Results) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """Stories that decide whether Stanch works on a Kubernetes: a pytest plugin named in conftest.py.
 
-`@pytest.mark.compatibility("helm")` says what they are about: see compatibility/areas.py. How each of
+`@pytest.mark.compatibility("helm")` says what they are about: see tests/compatibility/areas.py. How each of
 them went is written to what `--stories` names: see `make compatibility`.
 """
 
@@ -11,8 +11,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from compatibility.areas import Area
-from compatibility.results import ROOT, Outcome, Story, Told
+from tests.compatibility.areas import Area
+from tests.compatibility.results import ROOT, Outcome, Story, Told
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -1,1 +1,0 @@
-"""Stories told on each Kubernetes that is pinned, and the page that says how they went."""
