@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from stanch.access.accounts import DEFAULT_ACCOUNT
 from stanch.access.models import ServiceAccount
 from stanch.actions.protocol import Refusal
+from stanch.actions.target import NOT_FOUND, staying
 from stanch.api.v1alpha1.steps import Consent
 from stanch.kube.scope import OUT_OF_SCOPE
 
@@ -24,9 +25,9 @@ def unfit(seen: AccessSeen, step: RevokeStep) -> Refusal | None:
     """Why the step does not begin, whatever the method."""
     workload, account = seen.target, seen.account
     if workload is None or account is None:
-        return Refusal("TargetNotFound", "there is no such object in the incident's namespace")
-    if workload.meta.deletion_timestamp is not None:
-        return Refusal("TargetTerminating", "the object is being deleted already")
+        return NOT_FOUND
+    if isinstance(refusal := staying(workload), Refusal):
+        return refusal
     if seen.users and step.shared is Consent.REFUSE:
         return Refusal(
             "AccountShared",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from stanch.actions.objects import Obj
 from stanch.actions.protocol import Ask, Intent, Judgement, Observation, Plain, Refusal, Verdict
+from stanch.actions.target import NOT_FOUND
 from stanch.kube.resources import AIINCIDENTS, CHANGEABLE, ObjectRef
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class CollectEvidence(Plain):
 
     def plan(self, seen: Observation, ask: Ask) -> tuple[Intent, ...] | Refusal:  # noqa: ARG002 - the protocol's
         if seen.target is None:
-            return Refusal("TargetNotFound", "there is no such object in the incident's namespace")
+            return NOT_FOUND
         return ()
 
     def judge(self, seen: Observation, ask: Ask) -> Judgement:  # noqa: ARG002 - the protocol's

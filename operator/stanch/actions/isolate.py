@@ -15,6 +15,7 @@ from stanch.actions.isolation_plan import as_made, clash, isolation_of, member_o
 from stanch.actions.isolation_seen import RESOURCES, look, own_policy, selector_of
 from stanch.actions.isolation_tiers import denial, denied_since, tried
 from stanch.actions.protocol import Ask, Doomed, Intent, Judgement, Plain, Refusal, Verdict
+from stanch.actions.target import staying, uncontrolled
 from stanch.api.v1alpha1.hold import Rule, hold_key
 from stanch.api.v1alpha1.isolation import Others
 from stanch.api.v1alpha1.status import ChangeType
@@ -120,19 +121,11 @@ def _untouchable(seen: Reach, ask: Ask) -> Refusal | None:
     kind = ask.target.kind
     if kind not in RESOURCES:
         return Refusal("KindNotSelectable", words.not_selectable(kind))
-    workload = seen.target
-    if workload is None:
-        return Refusal("TargetNotFound", "there is no such object in the incident's namespace")
-    if workload.meta.deletion_timestamp is not None:
-        return Refusal("TargetTerminating", "the object is being deleted already")
-    owner = workload.meta.controller
-    if owner is not None and workload.resource != JOBS:
-        # A CronJob does nothing to a Job that runs; other owners replace what they own.
-        return Refusal(
-            "TargetOwned",
-            f"{owner.kind} {owner.name} controls it and starts pods beside its own; name that as the target",
-        )
-    return None
+    # A CronJob does nothing to a Job that runs; other owners replace what they own.
+    found = (
+        staying(seen.target) if kind == JOBS.kind else uncontrolled(seen.target, "starts pods beside its own")
+    )
+    return found if isinstance(found, Refusal) else None
 
 
 def _isolation(seen: Reach, ask: Ask) -> Isolation | None:

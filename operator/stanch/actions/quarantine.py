@@ -15,6 +15,7 @@ from stanch.actions import isolation_words as words
 from stanch.actions.protocol import Ask, Edit, Intent, Judgement, Leniency, Make, Plain, Refusal, Verdict
 from stanch.actions.quarantine_cut import claims_of, cut
 from stanch.actions.quarantine_seen import RESOURCES, Patient, Ward, look
+from stanch.actions.target import staying
 from stanch.api.v1alpha1.hold import HELD_LABEL, Rule, hold_key
 from stanch.api.v1alpha1.status import Change, ChangeType, FieldChange
 from stanch.api.v1alpha1.steps import Discharge
@@ -158,10 +159,8 @@ def _untouchable(seen: Ward, ask: Ask) -> Refusal | None:
             "KindNotQuarantinable",
             f"a {ask.target.kind} counts a pod that leaves it as failed and tries again; suspend it instead",
         )
-    if seen.target is None:
-        return Refusal("TargetNotFound", "there is no such object in the incident's namespace")
-    if seen.target.meta.deletion_timestamp is not None:
-        return Refusal("TargetTerminating", "the object is being deleted already, and its pods with it")
+    if isinstance(refusal := staying(seen.target), Refusal):
+        return refusal
     if seen.unread:
         return Refusal("SelectorNotUnderstood", words.not_understood(seen.unread))
     return None

@@ -31,6 +31,7 @@ from stanch.actions.rollout import (
     still_runs,
     template_of,
 )
+from stanch.actions.target import uncontrolled
 from stanch.api.v1alpha1.hold import HELD_LABEL, Rule, hold_key
 from stanch.api.v1alpha1.status import Change, ChangeType, StepState
 from stanch.api.v1alpha1.steps import Condemn, OnRelease
@@ -63,10 +64,9 @@ class Rollback(Plain):
         return await look(kube, RESOURCES.get(ask.target.kind), ask)
 
     def plan(self, seen: Versions, ask: Ask) -> tuple[Intent, ...] | Refusal:
-        workload = seen.target
-        refusal = _untouchable(workload, ask)
-        if workload is None or refusal is not None:
-            return refusal or Refusal("TargetNotFound", "there is no such object")
+        workload = _versioned(seen.target, ask)
+        if isinstance(workload, Refusal):
+            return workload
         standing = _recorded(workload, ask)
         if standing is not None and ask.record is not None and ask.record.changes:
             if workload.meta.uid != standing.object.uid:
@@ -149,24 +149,14 @@ def _member(ask: Ask) -> RollbackStep:
     return ask.member
 
 
-def _untouchable(workload: Obj | None, ask: Ask) -> Refusal | None:
+def _versioned(workload: Obj | None, ask: Ask) -> Obj | Refusal:
     if ask.target.kind not in RESOURCES:
         return Refusal(
             "KindHasNoVersions",
             f"a {ask.target.kind} does not replace its pods when its pod template changes; "
             "name the Deployment, StatefulSet or DaemonSet",
         )
-    if workload is None:
-        return Refusal("TargetNotFound", "there is no such object in the incident's namespace")
-    if workload.meta.deletion_timestamp is not None:
-        return Refusal("TargetTerminating", "the object is being deleted already")
-    owner = workload.meta.controller
-    if owner is not None:
-        return Refusal(
-            "TargetOwned",
-            f"{owner.kind} {owner.name} controls it and would undo the change; name that as the target",
-        )
-    return None
+    return uncontrolled(workload)
 
 
 def _recorded(workload: Obj, ask: Ask) -> Change | None:

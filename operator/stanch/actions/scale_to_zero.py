@@ -24,6 +24,7 @@ from stanch.actions.protocol import (
     Refusal,
     Verdict,
 )
+from stanch.actions.target import uncontrolled
 from stanch.api.v1alpha1.hold import Rule, hold_key, limit_of
 from stanch.api.v1alpha1.recovery import ReleaseStage
 from stanch.api.v1alpha1.status import StepState
@@ -93,17 +94,9 @@ class ScaleToZero(Plain):
                 "KindNotScalable",
                 f"a {ask.target.kind} has no replicas to take away; suspend it instead",
             )
-        workload = seen.target
-        if workload is None:
-            return Refusal("TargetNotFound", "there is no such object in the incident's namespace")
-        if workload.meta.deletion_timestamp is not None:
-            return Refusal("TargetTerminating", "the object is being deleted already")
-        owner = workload.meta.controller
-        if owner is not None:
-            return Refusal(
-                "TargetOwned",
-                f"{owner.kind} {owner.name} controls it and would undo the change; name that as the target",
-            )
+        workload = uncontrolled(seen.target)
+        if isinstance(workload, Refusal):
+            return workload
         freezes = (_freeze(hpa) for hpa in seen.related if hpa.resource == HPAS)
         return (*freezes, _stop(workload))
 

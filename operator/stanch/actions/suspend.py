@@ -26,6 +26,7 @@ from stanch.actions.protocol import (
     Refusal,
     Verdict,
 )
+from stanch.actions.target import uncontrolled
 from stanch.api.v1alpha1.base import ApiModel
 from stanch.kube.resources import CRONJOBS, JOBS, PODS, ObjectRef
 from stanch.plans.changes import all_in_place, field_change, lookup, pointer
@@ -123,13 +124,13 @@ class Suspend(Plain):
         return Runs(target, jobs, await _pods(kube, ask.namespace, [job for _, job in seen.jobs]))
 
     def plan(self, seen: Runs, ask: Ask) -> tuple[Intent, ...] | Refusal:
-        refusal = _untouchable(seen, ask)
-        if seen.target is None or refusal is not None:
-            return refusal or Refusal("TargetNotFound", "there is no such object")
+        target = _suspendable(seen, ask)
+        if isinstance(target, Refusal):
+            return target
         # The CronJob first: it starts no more Jobs while those it has started are suspended.
-        cron_job = (seen.target,) if seen.target.resource == CRONJOBS else ()
+        cron_job = (target,) if target.resource == CRONJOBS else ()
         jobs = (obj for obj, _ in seen.unended if obj.meta.deletion_timestamp is None)
-        intents = tuple(_suspend(obj, seen.target) for obj in (*cron_job, *jobs))
+        intents = tuple(_suspend(obj, target) for obj in (*cron_job, *jobs))
         touched = {intent.obj.meta.uid for intent in intents}
         if ask.record is not None:
             touched |= {change.object.uid or "" for change in ask.record.changes}
@@ -195,26 +196,16 @@ def _owned(job: Obj, uid: str) -> bool:
     return any(owner.uid == uid for owner in job.meta.owner_references)
 
 
-def _untouchable(seen: Runs, ask: Ask) -> Refusal | None:
+def _suspendable(seen: Runs, ask: Ask) -> Obj | Refusal:
     if ask.target.kind not in RESOURCES:
         return Refusal(
             "KindNotSuspendable", f"a {ask.target.kind} cannot be suspended; scale it to zero instead"
         )
-    target = seen.target
-    if target is None:
-        return Refusal("TargetNotFound", "there is no such object in the incident's namespace")
-    if target.meta.deletion_timestamp is not None:
-        return Refusal("TargetTerminating", "the object is being deleted already")
-    owner = target.meta.controller
-    if owner is not None:
-        return Refusal(
-            "TargetOwned",
-            f"{owner.kind} {owner.name} controls it and would undo the change; name that as the target",
-        )
+    target = uncontrolled(seen.target)
     ended = next((job.ended for obj, job in seen.jobs if obj is target), "")
     if ended:
         return Refusal("JobFinished", f"the Job has ended ({ended}): there is nothing left to suspend")
-    return None
+    return target
 
 
 def _suspend(obj: Obj, target: Obj) -> Edit:

@@ -101,7 +101,7 @@ REFUSED: dict[str, tuple[Ward, Ask, str, str]] = {
         ward(target=obj("Deployment", deletionTimestamp="2026-01-02T03:04:05Z")),
         asked(),
         "TargetTerminating",
-        "and its pods with it",
+        "is being deleted already",
     ),
     "no pod": (ward(), asked("b"), "PodNotFound", "there is no Pod b"),
     "one of two": (ward(), asked("a", "b"), "PodNotFound", "there is no Pod b"),
