@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _PIECES = re.compile(r"\x1b\[([?\d;]*)([A-Za-z])|(\r)|(\n)|([^\x1b\r\n]+)|(\x1b.?)")
 
+_HEEDS_CTRL_C = ("env", "--default-signal=INT")
+"""What runs in the background of a script, as tests may, ignores it, and so would whoever it starts."""
 _CUT = re.compile(r"(\x1b(\[[?\d;]*)?)?$")
 
 
@@ -113,7 +115,7 @@ def terminal(
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
     process = subprocess.Popen(
-        [*(("setsid", "--ctty") if typing else ()), *command],
+        [*(("setsid", "--ctty") if typing else ()), *_HEEDS_CTRL_C, *command],
         stdin=theirs if typing else subprocess.DEVNULL,
         stdout=theirs,
         stderr=theirs,

@@ -187,13 +187,24 @@ def test_the_whole_story_is_reported_by_one_who_may_only_look(
     assert "it was altered" in forged.stdout
 
 
+def first_entry(space: Space, name: str) -> Path:
+    """Of the timeline, as a file; it is stored soon after it has happened."""
+
+    def location() -> str:
+        (record,) = (one for one in space.status(name)["deliveries"] if one["sink"] == "record")
+        found: str = record.get("location", "")
+        return found
+
+    eventually(lambda: location() != "", "the timeline is in the store")
+    return Path(location().removeprefix("file://")) / "000001.json"
+
+
 def test_a_report_says_which_evidence_is_no_longer_what_it_was(space: Space, viewer: Path) -> None:
     status = space.contain("toxic", LLM)
     space.release("toxic")
     item = sorted(path for path in collection(status).iterdir() if path.name != "manifest.json")[1]
     item.write_bytes(item.read_bytes().replace(b"llm-chat", b"llm-chit"))
-    (stored,) = (one for one in space.status("toxic")["deliveries"] if one["sink"] == "record")
-    entry = Path(stored["location"].removeprefix("file://")) / "000001.json"
+    entry = first_entry(space, "toxic")
     entry.unlink()
 
     said = report(space, viewer, "toxic", "-o", "json")
