@@ -275,17 +275,27 @@ def test_killed_after_every_third_write_the_next_operator_goes_on_from_there(ben
     assert kills >= 2 * (FEWEST // 3)
 
 
-KILLED = [(case, When.AFTER) for case in CASES] + [
-    (case, When.BEFORE) for case in (SCALE_DEPLOYMENT, SEVERAL)
+SHARES = 4
+"""Of the many writes of five steps: tests that run side by side."""
+KILLED = [
+    pytest.param(case, when, share, id=f"{case.id}-{when}" + (f"-{share}" if share else ""))
+    for when, cases in ((When.AFTER, CASES), (When.BEFORE, (SCALE_DEPLOYMENT, SEVERAL)))
+    for case in cases
+    for share in (range(1, SHARES + 1) if case is SEVERAL else (0,))
 ]
 """Before a write the cluster is as it was after the one before: shown of one action, and of five steps."""
 
 
 @pytest.mark.long
 @pytest.mark.timeout(2400)
-@pytest.mark.parametrize(("case", "when"), KILLED, ids=[f"{case.id}-{when}" for case, when in KILLED])
-def test_killed_before_or_after_any_write_whatever_is_contained(bench: Bench, case: Case, when: When) -> None:
-    assert matrix(bench, case, when) >= 2 * FEWEST
+@pytest.mark.parametrize(("case", "when", "share"), KILLED)
+def test_killed_before_or_after_any_write_whatever_is_contained(
+    bench: Bench, case: Case, when: When, share: int
+) -> None:
+    if share:
+        assert matrix(bench, case, when, lambda n: n % SHARES == share % SHARES) >= 2 * FEWEST // SHARES
+    else:
+        assert matrix(bench, case, when) >= 2 * FEWEST
 
 
 def staged(*checks: Json) -> Case:
