@@ -65,6 +65,10 @@ node: $(STAMP) ## What tests on a real node need, where one can run: Debian pack
 	$(call debian,$(NODE_PACKAGES),tests on a real node are skipped where its packages are missing)
 	@$(BIN)/python -m sandbox node
 
+.PHONY: s3
+s3: $(STAMP) ## The S3 server that evidence is tested with (built once, kept in ~/.cache/stanch)
+	@$(BIN)/python -c 'from sandbox import s3; print(s3.find())'
+
 SIGNAL_PACKAGES := prometheus prometheus-alertmanager
 
 .PHONY: signals
@@ -204,11 +208,11 @@ bytecode: $(STAMP)
 WORKERS ?= 3
 
 .PHONY: test
-test: lint bytecode binaries node signals browser ## Everything but the long tests: lint, unit, integration on a real API server
+test: lint bytecode binaries node s3 signals browser ## Everything but the long tests: lint, unit, integration on a real API server
 	@$(BIN)/python -m pytest -m 'not long' -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
 
 .PHONY: test-long
-test-long: bytecode binaries node signals clocks engine shells ## The exhaustive tests: whole crash matrices, long property and soak runs
+test-long: bytecode binaries node s3 signals clocks engine shells ## The exhaustive tests: whole crash matrices, long property and soak runs
 	@status=0; $(BIN)/python -m pytest -m long -n $(WORKERS) --dist worksteal --durations=20 $(PYTEST_ARGS) || status=$$?; \
 	if [[ $$status == 5 ]]; then echo "no test is marked long"; else exit $$status; fi
 

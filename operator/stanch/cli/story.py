@@ -189,7 +189,12 @@ def entries(timeline: Iterable[TimelineEntry]) -> Iterator[str]:
 
 
 def news(before: AIIncident | None, after: AIIncident) -> tuple[str, ...]:
-    """What has happened between two looks, a line each: for where a screen cannot be drawn anew."""
+    """What has happened between two looks, a line each: for where a screen cannot be drawn anew.
+
+    One that has been made anew under the same name begins anew.
+    """
+    if before is not None and before.metadata.uid != after.metadata.uid:
+        before = None
     seen = max((entry.seq for entry in before.status.timeline), default=0) if before else 0
     told = list(entries(entry for entry in after.status.timeline if entry.seq > seen))
     checks = _checks(after)

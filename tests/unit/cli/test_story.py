@@ -119,6 +119,8 @@ def test_between_two_looks_only_what_is_new_is_told() -> None:
     assert contained == "03:12:02 UTC  Contained [bob]  held"
     assert checked.split() == ["checks", "toxicity", "✓✓"]
     assert news(second, second) == ()
+    anew = incident(metadata={"uid": "u2"}, timeline=[entry(1, "Detected", "plan 77aa")])
+    assert news(second, anew) == ("03:12:01 UTC  Detected  plan 77aa",)
 
 
 def test_a_hostile_incident_moves_no_cursor_and_draws_no_line_of_its_own() -> None:

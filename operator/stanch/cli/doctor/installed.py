@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 HOLDS = (1, 30)
 """The first Kubernetes whose ValidatingAdmissionPolicies are for good."""
 OLDEST, NEWEST = (1, 35), (1, 37)
-"""Those that all stories passed on: docs/reference/compatibility.md."""
+"""Those that all stories passed on, but for what is optional: docs/reference/compatibility.md."""
 ADMISSION = ("stanch-hold", "stanch-hold-guard", "stanch-holding-label", "stanch-incident-authz")
 """What manifests/admission has; a binding has the name of its policy."""
 
