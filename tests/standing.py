@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 INCIDENT = "toxic-output"
 PATIENCE = 100.0  # seconds: everything at once on a busy machine
+SETTLED = 200.0
+"""Seconds. Kubernetes' controllers wait ever longer after an error, up to 160 s (5 ms, doubled 15 times)."""
 PODS = 2
 RBAC = "rbac.authorization.k8s.io"
 _SERVER_SET = {
@@ -177,9 +179,10 @@ class Scene:
         """The status, once it is in that phase."""
         what = f"{self.case.id} is {phase}"
         try:
-            eventually(lambda: self.status.get("phase") == phase, what, PATIENCE)
+            eventually(lambda: self.status.get("phase") == phase, what, SETTLED)
         except AssertionError as late:
-            raise AssertionError(f"{late}\n{json.dumps(self.status, indent=1)}") from late
+            there = self.space("get", "deployments,replicasets,statefulsets,pods,events", "-o", "wide")
+            raise AssertionError(f"{late}\n{json.dumps(self.status, indent=1)}\n{there}") from late
         return self.status
 
     def contained(self) -> Json:
