@@ -108,6 +108,13 @@ def test_conditions_that_are_as_they_should_be_are_no_news() -> None:
     assert "Stalled" not in told
 
 
+def test_of_more_than_can_be_seen_those_are_listed_that_need_somebody_most() -> None:
+    crowd = [incident(metadata={"name": f"crowd-{number}"}) for number in range(3)]
+    crowd.append(incident("ContainmentFailed", metadata={"name": "failed"}))
+    told = drawn(incidents_table(crowd, NOW, all_namespaces=False, wide=False, most=2))
+    assert [line.split()[0] for line in told.splitlines()] == ["NAME", "failed", "crowd-0"]
+
+
 def test_between_two_looks_only_what_is_new_is_told() -> None:
     first = incident(timeline=[entry(1, "Detected", "plan 5be1")])
     second = incident(

@@ -262,4 +262,4 @@ def test_what_another_incident_holds_down_is_not_contained_before_the_own_hold_s
 @pytest.mark.long
 @pytest.mark.timeout(1800)
 class TestOperationsAtLength(Operations.TestCase):  # type: ignore[misc,valid-type]  # a class made at run time
-    settings = settings(max_examples=600, stateful_step_count=50, deadline=None, suppress_health_check=QUIET)
+    settings = settings(max_examples=1500, stateful_step_count=50, deadline=None, suppress_health_check=QUIET)
