@@ -217,18 +217,18 @@ def failover(ground: Ground, fault: datetime, old: Replica, new: Replica) -> Fai
     )
 
 
-def had(count: int, ground: Ground, load: Load) -> None:
+def had(count: int, ground: Ground, load: Load, gone: Replica | None = None) -> None:
     """Each workload has had so many writes of operators, whichever.
 
-    Of one that was under way when its sender died the audit log cannot tell whether it was taken: it may be
-    the one that is missing. What has become of the workload is told by its incident, and its shape.
+    Of one that was under way when its sender was `gone` the audit log cannot tell whether it was taken: it
+    may be the one that is missing. What has become of the workload is told by its incident, and its shape.
     """
     taken, unknown = dict.fromkeys(load.names, 0), dict.fromkeys(load.names, 0)
     for write in ground.trail.catch_up():
         assert write.process or not write.stores, f"nobody knows which operator: {write}"
         if (write.ref.resource, write.ref.namespace) == ("deployments", load.space.name):
             taken[write.ref.name] += write.accepted
-            unknown[write.ref.name] += write.unknown
+            unknown[write.ref.name] += write.unknown and gone is not None and write.process == gone.identity
     wrong = {
         name: (taken[name], unknown[name])
         for name in load.names

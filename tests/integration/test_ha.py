@@ -91,9 +91,9 @@ def goes_on(ground: Ground, load: Load, old: Replica, new: Replica) -> None:
     """Whatever was under way ends as if nothing had happened: no step is lost, none is done twice."""
     eventually(lambda: ground.holder() == new.identity, "the other leads", WITHIN, new.process.tail)
     load.contained()
-    had(1, ground, load)
+    had(1, ground, load, old)
     load.given_back()
-    had(2, ground, load)
+    had(2, ground, load, old)
     assert not old.process.running or ground.holder() == new.identity
 
 
